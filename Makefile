@@ -1,0 +1,94 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+BIN := $(CURDIR)/.bin
+
+# The tools, by the version that everybody uses.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+PKG ?= ./...
+BENCH ?= .
+COUNT ?= 10
+FUZZTIME ?= 10s
+RACE_TIMEOUT ?= 30m
+FAULT_SEED ?= 1
+FAULT_DURATION ?= 10m
+FAULT_TIMEOUT ?= 60m
+
+# installed names the file that says a tool is there in the version it has here.
+installed = $(BIN)/.$(subst /,_,$(1))
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: tools
+tools: $(foreach tool,$(GOLANGCI_LINT) $(BENCHSTAT) $(GOVULNCHECK),$(call installed,$(tool))) ## Install the pinned tools into .bin
+
+define install
+$$(call installed,$(1)):
+	GOBIN=$(BIN) $(GO) install $(1)
+	@touch $$@
+endef
+$(foreach tool,$(GOLANGCI_LINT) $(BENCHSTAT) $(GOVULNCHECK),$(eval $(call install,$(tool))))
+
+.PHONY: fmt
+fmt: $(call installed,$(GOLANGCI_LINT)) ## Format the code (gofumpt, goimports)
+	$(BIN)/golangci-lint fmt $(PKG)
+
+.PHONY: fmt-check
+fmt-check: $(call installed,$(GOLANGCI_LINT)) ## Show what fmt would change; fail if anything
+	$(BIN)/golangci-lint fmt --diff $(PKG)
+
+.PHONY: lint
+lint: $(call installed,$(GOLANGCI_LINT)) ## Run the linters, the import table among them
+	$(BIN)/golangci-lint run $(PKG)
+
+.PHONY: test
+test: ## Run the tests
+	$(GO) test $(PKG)
+
+.PHONY: race
+race: ## Run the tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout $(RACE_TIMEOUT) $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz function for FUZZTIME (10s)
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(sort $(dir $(wildcard */.))) | sort | while IFS=: read -r file function; do \
+		name="$${function#func }"; dir="$$(dirname "$$file")"; \
+		echo "== $$name in $$dir for $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null; \
+	done
+
+.PHONY: faults
+faults: ## Run the fault tests with FAULT_SEED (1) for FAULT_DURATION (10m)
+	@$(GO) test -list '^TestFault' ./integration | grep -q '^TestFault' || { echo "integration has no TestFault" >&2; exit 1; }
+	FAULT_SEED=$(FAULT_SEED) FAULT_DURATION=$(FAULT_DURATION) $(GO) test ./integration -run '^TestFault' -count 1 -timeout $(FAULT_TIMEOUT) -v
+
+.PHONY: bench
+bench: ## Run the benchmarks BENCH (all) COUNT (10) times, for benchstat
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -p 1 -timeout 0 $(PKG)
+
+.PHONY: tidy
+tidy: ## Bring go.mod and go.sum up to date
+	$(GO) mod tidy
+
+.PHONY: tidy-check
+tidy-check: ## Show what tidy would change; fail if anything
+	$(GO) mod tidy -diff
+
+.PHONY: vuln
+vuln: $(call installed,$(GOVULNCHECK)) ## Look up known vulnerabilities (needs vuln.go.dev; no gate)
+	$(BIN)/govulncheck $(PKG)
+
+.PHONY: check
+check: fmt-check lint test tidy-check ## What a change must pass: format, lint, test, tidy
+
+.PHONY: build
+build: ## Build router-worker into bin
+	$(GO) build -trimpath -o bin/router-worker ./cmd/router-worker
