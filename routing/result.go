@@ -1,0 +1,47 @@
+package routing
+
+import (
+	"math/bits"
+
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// Result is what the routers chose for one batch of states.
+type Result struct {
+	Recipients []Recipient // sorted by user ID; each has at least one state
+	Failures   []Failure   // in registration order, at most one per router
+}
+
+// Recipient is one user and the states to deliver to them.
+type Recipient struct {
+	UserID presence.UserID
+	States []presence.UserState // in delivery order, no two the same
+
+	chosenBy routerSet
+	names    []string // of all routers, in registration order; shared
+}
+
+// Routers returns the names of the routers that chose a state for the recipient,
+// in registration order.
+func (r Recipient) Routers() []string {
+	names := make([]string, 0, r.chosenBy.len())
+	for i, name := range r.names {
+		if r.chosenBy.has(i) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// InterestResult is whose presence a user may see, as the routers answered.
+type InterestResult struct {
+	Interest Interest  // union over the routers that answered
+	Failures []Failure // in registration order, at most one per router
+}
+
+// routerSet is a set of routers: bit i stands for the i-th registration.
+type routerSet uint64
+
+func (s routerSet) with(i int) routerSet { return s | 1<<i }
+func (s routerSet) has(i int) bool       { return s&(1<<i) != 0 }
+func (s routerSet) len() int             { return bits.OnesCount64(uint64(s)) }

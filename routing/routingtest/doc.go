@@ -1,0 +1,2 @@
+// Package routingtest tests whether a router keeps the contract of routing.Router.
+package routingtest

@@ -1,0 +1,108 @@
+package routing
+
+import "github.com/presence-router/presence-router/routing/presence"
+
+// selection collects the states for one recipient after the other, and puts each
+// recipient's in delivery order: by position, altered copies after the state they
+// were made from, and made-up states last.
+type selection struct {
+	batch     *batch
+	isLocal   func(presence.ServerName) bool // nil where nothing is filtered
+	localOnly bool                           // the recipient gets states of local users only
+	picked    indexSet                       // states of the batch
+	others    []other                        // states that are not in the batch
+	near      int                            // where the next state probably stands
+}
+
+func newSelection(b *batch, isLocal func(presence.ServerName) bool) *selection {
+	return &selection{batch: b, isLocal: isLocal, picked: newIndexSet(len(b.states))}
+}
+
+// begin starts an empty selection for recipient.
+func (s *selection) begin(recipient presence.UserID) {
+	s.near, s.others = 0, s.others[:0]
+	s.picked.clear()
+	s.localOnly = s.isLocal != nil && !s.isLocal(recipient.Server())
+}
+
+// add reports whether the recipient may have state, which a router chose, and adds
+// it then. The error says why state cannot be delivered to anybody.
+func (s *selection) add(state *presence.UserState) (bool, error) {
+	origin, found := s.batch.origin(state, s.near)
+	if !found {
+		return s.addForeign(state)
+	}
+	s.near = origin + 1
+	if *state == s.batch.states[origin] {
+		return s.pick(s.batch.last[origin]), nil
+	}
+	return s.addAltered(state, origin)
+}
+
+// addAltered adds an altered copy of the state at origin. Where it says the same as
+// a later one of the batch, it counts as that one.
+func (s *selection) addAltered(state *presence.UserState, origin int) (bool, error) {
+	same := s.batch.sameAs(state)
+	if same >= origin {
+		return s.pick(same), nil
+	}
+	return s.addOther(other{state: *state, position: s.batch.positions[origin], replaces: same})
+}
+
+// addForeign adds a state that is no copy of one in the batch. Where it says the
+// same as one of them, it counts as that one.
+func (s *selection) addForeign(state *presence.UserState) (bool, error) {
+	if same := s.batch.sameAs(state); same >= 0 {
+		return s.pick(same), nil
+	}
+	foreign := other{state: *state, position: madeUp, replaces: -1}
+	if published := state.Published(); published != nil {
+		foreign.position = published.Position
+	}
+	return s.addOther(foreign)
+}
+
+func (s *selection) pick(i int) bool {
+	if s.localOnly && !s.batch.local[i] {
+		return false
+	}
+	s.picked.add(i)
+	return true
+}
+
+func (s *selection) addOther(o other) (bool, error) {
+	if err := o.state.Validate(); err != nil {
+		return false, err
+	}
+	if s.localOnly && !s.isLocal(o.state.UserID.Server()) {
+		return false, nil
+	}
+	s.others = append(s.others, o)
+	return true, nil
+}
+
+// appendTo appends the selected states in delivery order to dst.
+func (s *selection) appendTo(dst []presence.UserState) []presence.UserState {
+	others := s.settleOthers()
+	for i := range s.picked.all() {
+		for len(others) > 0 && others[0].position < s.batch.positions[i] {
+			dst, others = append(dst, others[0].state), others[1:]
+		}
+		dst = append(dst, s.batch.states[i])
+	}
+	for i := range others {
+		dst = append(dst, others[i].state)
+	}
+	return dst
+}
+
+// settleOthers returns the other states in order, and drops from the picked ones
+// those that another state says again later.
+func (s *selection) settleOthers() []other {
+	for i := range s.others {
+		if replaced := s.others[i].replaces; replaced >= 0 {
+			s.picked.remove(replaced)
+		}
+	}
+	return inOrder(s.others)
+}
