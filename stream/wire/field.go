@@ -1,0 +1,56 @@
+package wire
+
+import (
+	"fmt"
+	"math"
+)
+
+// maxDepth is how deep the JSON of an update may nest.
+const maxDepth = 64
+
+// once adds field, a bit, to the fields that were seen, or returns an error where
+// it is among them already.
+func once[Fields ~uint8](seen *Fields, field Fields, key []byte) error {
+	if *seen&field != 0 {
+		return fmt.Errorf("%s is given twice, want it once", key)
+	}
+	*seen |= field
+	return nil
+}
+
+func isNull(value []byte) bool { return value[0] == 'n' }
+
+func isText(value []byte) bool { return value[0] == '"' }
+
+// inText returns the text of a JSON string that was scanned.
+func inText(value []byte) []byte { return unescape(value[1 : len(value)-1]) }
+
+// parseWhole returns the value of a JSON number that is an integer from 0 to
+// most. Nothing that has a fraction or an exponent is one.
+func parseWhole(value []byte, most uint64) (uint64, bool) {
+	if string(value) == "-0" {
+		return 0, true
+	}
+	var number uint64
+	for _, c := range value {
+		digit := uint64(c - '0')
+		if !isDigit(c) || number > (most-digit)/10 {
+			return 0, false
+		}
+		number = number*10 + digit
+	}
+	return number, true
+}
+
+// parseTime returns the milliseconds since the epoch that the value of the field
+// named key holds, 0 for null.
+func parseTime(key, value []byte) (int64, error) {
+	if isNull(value) {
+		return 0, nil
+	}
+	ms, ok := parseWhole(value, math.MaxInt64)
+	if !ok {
+		return 0, fmt.Errorf("%s is %s, want an integer from 0 to %d", key, showJSON(value), int64(math.MaxInt64))
+	}
+	return int64(ms), nil //nolint:gosec // parseWhole holds it to MaxInt64.
+}

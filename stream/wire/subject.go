@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// Subjects names the subjects and streams of one deployment. The zero Subjects is
+// of no use: NewSubjects makes them.
+type Subjects struct {
+	prefix  string // the first token
+	update  string // what every update subject begins with, final dot included
+	deliver string // what every delivery subject begins with, final dot included
+}
+
+var prefixPattern = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+
+// NewSubjects returns the subjects whose first token is prefix, or an error where
+// that is not 1 to 32 of a-z, 0-9, _ and -.
+func NewSubjects(prefix string) (Subjects, error) {
+	if !prefixPattern.MatchString(prefix) {
+		return Subjects{}, fmt.Errorf("subject prefix is %s, want 1 to 32 of a-z, 0-9, _ and -", quoteShort(prefix))
+	}
+	return Subjects{prefix: prefix, update: prefix + ".update.", deliver: prefix + ".deliver."}, nil
+}
+
+// Prefix returns the first token of every subject.
+func (s Subjects) Prefix() string { return s.prefix }
+
+// Checkpoint returns the subject of a partition's checkpoint:
+// presence.checkpoint.<partition>.
+func (s Subjects) Checkpoint(partition int) string {
+	return s.prefix + ".checkpoint." + strconv.Itoa(partition)
+}
+
+// Checkpoints returns the filter of checkpoints: presence.checkpoint.*.
+func (s Subjects) Checkpoints() string { return s.prefix + ".checkpoint.*" }
+
+// ParseCheckpoint returns the partition whose checkpoint is on subject.
+func (s Subjects) ParseCheckpoint(subject string) (int, error) {
+	token, found := strings.CutPrefix(subject, s.prefix+".checkpoint.")
+	partition, ok := parseIndex(token)
+	if !found || !ok {
+		return 0, fmt.Errorf("parse subject %s: want %s.checkpoint.<partition>", quoteShort(subject), s.prefix)
+	}
+	return partition, nil
+}
+
+// Dead returns the subject of dead letters with one reason: presence.dead.<reason>.
+func (s Subjects) Dead(reason Reason) string { return s.prefix + ".dead." + string(reason) }
+
+// DeadAll returns the filter of dead letters: presence.dead.*.
+func (s Subjects) DeadAll() string { return s.prefix + ".dead.*" }
+
+// Service returns what the subjects of queries begin with: presence.router.
+func (s Subjects) Service() string { return s.prefix + ".router" }
+
+// Query returns the subject of one query: presence.router.<name>.
+func (s Subjects) Query(name string) string { return s.Service() + "." + name }
+
+// The names of the queries.
+const (
+	InterestedUsers    = "interested_users"
+	UsersForStates     = "users_for_states"
+	SendOnlinePresence = "send_online_presence"
+)
+
+// appendUser appends <server>.<localpart> of user.
+func appendUser(dst []byte, user presence.UserID) []byte {
+	dst = AppendToken(dst, user.Server().String())
+	return AppendToken(append(dst, '.'), user.Localpart())
+}
+
+// parseUser parses <server>.<localpart>.
+func parseUser(tokens string) (presence.UserID, error) {
+	serverToken, localpartToken, found := strings.Cut(tokens, ".")
+	if !found {
+		return presence.UserID{}, fmt.Errorf("%s must be a server token and a localpart token", quoteShort(tokens))
+	}
+	server, err := DecodeToken(serverToken)
+	if err != nil {
+		return presence.UserID{}, err
+	}
+	localpart, err := DecodeToken(localpartToken)
+	if err != nil {
+		return presence.UserID{}, err
+	}
+	return joinUser(localpart, server)
+}
+
+func joinUser(localpart, server string) (presence.UserID, error) {
+	if strings.IndexByte(localpart, ':') >= 0 {
+		return presence.UserID{}, fmt.Errorf("%w: localpart %s has a colon", presence.ErrInvalidUserID, quoteShort(localpart))
+	}
+	return presence.ParseUserID("@" + localpart + ":" + server)
+}
+
+// parseIndex parses the decimal number of a partition or shard, which has one
+// spelling only.
+func parseIndex(token string) (int, bool) {
+	index, err := strconv.ParseUint(token, 10, 16)
+	if err != nil || token != strconv.FormatUint(index, 10) {
+		return 0, false
+	}
+	return int(index), true
+}

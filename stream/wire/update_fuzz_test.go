@@ -1,0 +1,166 @@
+package wire_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// FuzzDecodeUpdate compares DecodeUpdate with encoding/json and the stricter rules
+// on top of it.
+func FuzzDecodeUpdate(f *testing.F) {
+	for _, line := range capture(f)[:20] {
+		f.Add(line)
+	}
+	for _, data := range []string{
+		fullUpdate, `{}`, ``, `null`, `{"user_id":"@a:b","state":"x.y","status_msg":"\ud83d\ude00\ud83d\n\/"}`,
+		`{"user_id":"@a:b","state":"busy","last_active_ts":-0,"x":[1.5e-3,{"y":[]}],"USER_ID":1}`,
+		`{"user_id":null,"state":3,"last_active_ts":9223372036854775808}`, `{"state":"a","state":"b"}`,
+		strings.Repeat(`{"a":[`, 40), "{\"a\":\"\xff\"}",
+	} {
+		f.Add([]byte(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := wire.DecodeUpdate(data, 3, maxUpdateBytes)
+		want, reason := referenceDecode(data)
+		if reason == "" {
+			checkAccepted(t, data, got, want, err)
+			return
+		}
+		var invalid *wire.InvalidError
+		if !errors.As(err, &invalid) || invalid.Reason != reason {
+			t.Errorf("DecodeUpdate(%q) = %+v, %v, want %s", data, got, err, reason)
+		}
+	})
+}
+
+func checkAccepted(t *testing.T, data []byte, got, want presence.UserState, err error) {
+	t.Helper()
+	if err != nil || !got.Same(want) {
+		t.Fatalf("DecodeUpdate(%q) = %+v, %v, want %+v", data, got, err, want)
+	}
+	if encoded := wire.AppendState(nil, got); !bytes.Equal(encoded, data) {
+		t.Errorf("AppendState = %q, want %q", encoded, data)
+	}
+	got.LastActive ^= 1
+	altered, err := wire.DecodeUpdate(wire.AppendState(nil, got), 4, 8*maxUpdateBytes)
+	if err != nil || !altered.Same(got) {
+		t.Errorf("altered state %+v decodes to %+v, %v", got, altered, err)
+	}
+}
+
+// referenceDecode is DecodeUpdate by encoding/json, the reason in place of the
+// error.
+func referenceDecode(data []byte) (presence.UserState, wire.Reason) {
+	if len(data) > maxUpdateBytes {
+		return presence.UserState{}, wire.TooLarge
+	}
+	if !utf8.Valid(data) || !json.Valid(data) || jsonDepth(data) > 64 {
+		return presence.UserState{}, wire.Malformed
+	}
+	members, ok := referenceMembers(data)
+	if !ok {
+		return presence.UserState{}, wire.Malformed
+	}
+	return referenceState(members)
+}
+
+// referenceMembers returns the known members, and false for what is no object or
+// has one twice.
+func referenceMembers(data []byte) (map[string]json.RawMessage, bool) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	if first, _ := decoder.Token(); first != json.Delim('{') {
+		return nil, false
+	}
+	known := []string{
+		"user_id", "state", "last_active_ts", "last_federation_update_ts", "last_user_sync_ts", "status_msg", "currently_active",
+	}
+	members := map[string]json.RawMessage{}
+	for decoder.More() {
+		key, _ := decoder.Token()
+		var value json.RawMessage
+		_ = decoder.Decode(&value)
+		name, _ := key.(string)
+		if !slices.Contains(known, name) {
+			continue
+		}
+		if _, twice := members[name]; twice {
+			return nil, false
+		}
+		members[name] = value
+	}
+	return members, true
+}
+
+func referenceState(members map[string]json.RawMessage) (presence.UserState, wire.Reason) {
+	var fields struct {
+		LastActive           int64   `json:"last_active_ts"`
+		LastFederationUpdate int64   `json:"last_federation_update_ts"`
+		LastUserSync         int64   `json:"last_user_sync_ts"`
+		StatusMsg            *string `json:"status_msg"`
+		CurrentlyActive      bool    `json:"currently_active"`
+	}
+	var user, state *string
+	userErr, stateErr := json.Unmarshal(orNull(members["user_id"]), &user), json.Unmarshal(orNull(members["state"]), &state)
+	delete(members, "user_id")
+	delete(members, "state")
+	rest, _ := json.Marshal(members)
+	if err := json.Unmarshal(rest, &fields); err != nil || min(fields.LastActive, fields.LastFederationUpdate, fields.LastUserSync) < 0 {
+		return presence.UserState{}, wire.Malformed
+	}
+	s := presence.UserState{
+		LastActive: fields.LastActive, LastFederationUpdate: fields.LastFederationUpdate,
+		LastUserSync: fields.LastUserSync, CurrentlyActive: fields.CurrentlyActive,
+	}
+	if fields.StatusMsg != nil {
+		s.StatusMsg = presence.Status(*fields.StatusMsg)
+	}
+	var err error
+	if userErr != nil || user == nil {
+		return presence.UserState{}, wire.InvalidUserID
+	}
+	if s.UserID, err = presence.ParseUserID(*user); err != nil {
+		return presence.UserState{}, wire.InvalidUserID
+	}
+	if stateErr != nil || state == nil || !presence.State(*state).Valid() {
+		return presence.UserState{}, wire.InvalidState
+	}
+	s.State = presence.State(*state)
+	return s, ""
+}
+
+func orNull(value json.RawMessage) json.RawMessage {
+	if value == nil {
+		return json.RawMessage("null")
+	}
+	return value
+}
+
+func jsonDepth(data []byte) int {
+	depth, deepest := 0, 0
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return deepest
+		}
+		if err != nil {
+			return 1 << 20
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+			deepest = max(deepest, depth)
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+	}
+}
