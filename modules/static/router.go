@@ -1,0 +1,85 @@
+package static
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// Router routes presence by a fixed list. It is immutable and safe for concurrent
+// use.
+type Router struct {
+	recipients directory[[]presence.UserID] // by user: who receives
+	interests  directory[routing.Interest]  // by recipient: whose presence
+}
+
+// New returns the router of a valid config, or the error of Config.Validate.
+func New(config Config) (*Router, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("check config of static: %w", err)
+	}
+	routes := config.Routes
+	recipients := func(r Route) []presence.UserID { return r.Recipients }
+	users := func(r Route) []presence.UserID { return r.Users }
+	return &Router{
+		recipients: makeDirectory(routes, users, func(of []int32) []presence.UserID {
+			return union(routes, of, recipients).Users()
+		}),
+		interests: makeDirectory(routes, recipients, func(of []int32) routing.Interest {
+			return union(routes, of, users)
+		}),
+	}, nil
+}
+
+// UsersForStates gives each state to the recipients of the routes that list its
+// user. The answer shares memory with states. The only error is that of ctx.
+func (r *Router) UsersForStates(ctx context.Context, states []presence.UserState) (map[presence.UserID][]presence.UserState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("route by list: %w", err)
+	}
+	given := make(map[presence.UserID][]presence.UserState)
+	for first := 0; first < len(states); {
+		group, listed := r.recipients.group(states[first].UserID)
+		after := first + 1
+		for after < len(states) && r.recipients.isIn(states[after].UserID, group, listed) {
+			after++
+		}
+		if listed {
+			give(given, r.recipients.answers[group], states[first:after:after])
+		}
+		first = after
+	}
+	return given, nil
+}
+
+// give appends states to those of each recipient. The first ones a recipient gets
+// are not copied: the slice has no room, so what follows moves it elsewhere.
+func give(given map[presence.UserID][]presence.UserState, recipients []presence.UserID, states []presence.UserState) {
+	for _, recipient := range recipients {
+		if earlier, found := given[recipient]; found {
+			given[recipient] = append(earlier, states...)
+		} else {
+			given[recipient] = states
+		}
+	}
+}
+
+// InterestedUsers returns the users of the routes that name userID as a
+// recipient. The only error is that of ctx.
+func (r *Router) InterestedUsers(ctx context.Context, userID presence.UserID) (routing.Interest, error) {
+	if err := ctx.Err(); err != nil {
+		return routing.Interest{}, fmt.Errorf("look up interest in list: %w", err)
+	}
+	return r.interests.answer(userID), nil
+}
+
+// union returns what one side of the routes of names.
+func union(routes []Route, of []int32, side func(Route) []presence.UserID) routing.Interest {
+	var all []presence.UserID
+	for _, i := range of {
+		all = append(all, side(routes[i])...)
+	}
+	return routing.Users(all...)
+}
