@@ -1,0 +1,72 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// position is how far a partition has come: every update up to sequence is done,
+// but where after names a recipient, the update at sequence is done up to that
+// recipient only.
+type position struct {
+	epoch    int64     // ms; changes where a break in the updates stream was noticed
+	sequence uint64    // in the updates stream, 0 before the first update
+	time     time.Time // when the update at sequence was stored
+	created  time.Time // when the updates stream was created
+	after    presence.UserID
+}
+
+// next returns the first sequence that is not done.
+func (p position) next() uint64 {
+	if !p.after.IsZero() {
+		return p.sequence
+	}
+	return p.sequence + 1
+}
+
+// checkpoint is a position as it stands in the deliveries stream.
+type checkpoint struct {
+	wire.Checkpoint
+	revision uint64 // sequence of the checkpoint message, 0 where there is none
+}
+
+func (c checkpoint) position() position {
+	return position{epoch: c.Epoch, sequence: c.Sequence, time: c.Time, created: c.Created, after: c.After}
+}
+
+func (p position) checkpoint(worker, commit string) wire.Checkpoint {
+	return wire.Checkpoint{
+		Epoch: p.epoch, Sequence: p.sequence, Time: p.time, Created: p.created, After: p.after,
+		Worker: worker, Commit: commit,
+	}
+}
+
+// checkpoints reads the checkpoints of the partitions from the stream's leader.
+type checkpoints struct {
+	deliveries leader
+	subjects   wire.Subjects
+}
+
+// read returns the checkpoint of a partition, with revision 0 where there is
+// none.
+func (c checkpoints) read(ctx context.Context, partition int) (checkpoint, error) {
+	message, err := c.deliveries.get(ctx, getRequest{LastSubject: c.subjects.Checkpoint(partition)})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return checkpoint{}, nil
+	}
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("read checkpoint of partition %d: %w", partition, err)
+	}
+	decoded, err := wire.DecodeCheckpoint(message.Data)
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("decode checkpoint of partition %d: %w", partition, err)
+	}
+	return checkpoint{Checkpoint: decoded, revision: message.Sequence}, nil
+}

@@ -1,0 +1,107 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// claim is a partition that this worker has taken over: its checkpoint is
+// rewritten under the worker's name, so that whoever had it is fenced.
+type claim struct {
+	partition int
+	position  position
+	revision  uint64 // of the checkpoint
+	commit    string // ID that it was written with
+	before    string // worker that had the partition before, "" where it had no checkpoint
+}
+
+// claimer takes partitions over.
+type claimer struct {
+	js          jetstream.JetStream
+	subjects    wire.Subjects
+	checkpoints checkpoints
+	continuity  *continuity
+	worker      string
+	start       Start
+}
+
+// claim takes a partition over. It tries once; a refusal means that somebody
+// else wrote a checkpoint in between, and claiming again is safe.
+func (c *claimer) claim(ctx context.Context, partition int, commit string) (claim, error) {
+	found, err := c.checkpoints.read(ctx, partition)
+	if err != nil {
+		return claim{}, err
+	}
+	from, err := c.position(ctx, found)
+	if err != nil {
+		return claim{}, err
+	}
+	revision, err := c.write(ctx, partition, found.revision, from.checkpoint(c.worker, commit))
+	if err != nil {
+		return claim{}, fmt.Errorf("claim partition %d: %w", partition, err)
+	}
+	return claim{partition: partition, position: from, revision: revision, commit: commit, before: found.Worker}, nil
+}
+
+// position returns where to read from: behind the checkpoint, or where partitions
+// without one start.
+func (c *claimer) position(ctx context.Context, found checkpoint) (position, error) {
+	if found.revision > 0 {
+		return c.continuity.resume(ctx, found.position())
+	}
+	stream, err := c.js.Stream(ctx, c.subjects.UpdatesStream())
+	if err != nil {
+		return position{}, fmt.Errorf("look up stream %s: %w", c.subjects.UpdatesStream(), err)
+	}
+	info := stream.CachedInfo()
+	from := position{epoch: info.Created.UnixMilli(), created: info.Created}
+	if c.start == Newest {
+		from.sequence, from.time = info.State.LastSeq, info.State.LastTime
+	}
+	return from, nil
+}
+
+// write publishes a checkpoint where the newest one is still at revision.
+func (c *claimer) write(ctx context.Context, partition int, revision uint64, checkpoint wire.Checkpoint) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	ack, err := c.js.PublishMsg(ctx,
+		&nats.Msg{
+			Subject: c.subjects.Checkpoint(partition),
+			Data:    wire.AppendCheckpoint(nil, checkpoint),
+			Header: nats.Header{
+				jetstream.MsgRollup:    {jetstream.MsgRollupSubject},
+				jetstream.MsgTTLHeader: {"never"},
+			},
+		},
+		jetstream.WithExpectLastSequencePerSubject(revision),
+		jetstream.WithExpectStream(c.subjects.DeliveriesStream()),
+	)
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	if refused(err) || !open(err) {
+		return 0, err
+	}
+	return c.written(ctx, partition, checkpoint.Commit, err)
+}
+
+// written looks up whether a checkpoint was stored after all.
+func (c *claimer) written(ctx context.Context, partition int, commit string, cause error) (uint64, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiTimeout)
+	defer cancel()
+	newest, err := c.checkpoints.read(ctx, partition)
+	if err != nil {
+		return 0, errors.Join(cause, err)
+	}
+	if newest.Commit != commit {
+		return 0, cause
+	}
+	return newest.revision, nil
+}

@@ -1,0 +1,168 @@
+package stream
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/presence-router/presence-router/internal/fault"
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// Storage is where the server keeps a stream.
+type Storage string
+
+// The storages of JetStream.
+const (
+	File   Storage = "file"
+	Memory Storage = "memory"
+)
+
+// Start says where a partition without a checkpoint begins.
+type Start string
+
+// Where a partition without a checkpoint may begin.
+const (
+	Oldest Start = "oldest" // at the oldest update that is still stored
+	Newest Start = "newest" // after the newest update
+)
+
+// Config is what a Worker is configured with.
+type Config struct {
+	ServerNames []presence.ServerName // whose users are local; at least one
+	Streams     StreamsConfig
+	Worker      WorkerConfig
+}
+
+// Validate returns nil or the joined faults, each a *fault.Field.
+func (c Config) Validate() error {
+	return errors.Join(
+		check(len(c.ServerNames) > 0, "server_names", c.ServerNames, "at least one server name"),
+		fault.Under("streams", c.Streams.Validate()),
+		fault.Under("worker", c.Worker.Validate()),
+	)
+}
+
+// StreamsConfig holds the settings of the streams.
+type StreamsConfig struct {
+	Prefix     string           `yaml:"subject_prefix"` // first token of every subject; upper-cased it begins the stream names
+	Replicas   int              `yaml:"replicas"`       // 1, 3 or 5
+	Storage    Storage          `yaml:"storage"`
+	Partitions int              `yaml:"partitions"` // shares of the updates, 1 to 256; fixed for the life of the updates stream
+	Updates    UpdatesConfig    `yaml:"updates"`
+	Deliveries DeliveriesConfig `yaml:"deliveries"`
+	Dead       DeadConfig       `yaml:"dead"`
+}
+
+// UpdatesConfig holds the settings of the stream that homeservers publish to.
+type UpdatesConfig struct {
+	MaxAge         time.Duration `yaml:"max_age"`          // how long an update is kept
+	MaxBytes       int64         `yaml:"max_bytes"`        // size at which the oldest updates go; -1 for no limit
+	MaxUpdateBytes int           `yaml:"max_update_bytes"` // a larger update is a dead letter
+}
+
+// DeliveriesConfig holds the settings of the stream that workers commit to.
+type DeliveriesConfig struct {
+	MaxAge           time.Duration `yaml:"max_age"`            // how long a delivery is kept
+	MaxBytes         int64         `yaml:"max_bytes"`          // size at which workers wait until deliveries expire; -1 for no limit
+	MaxDeliveryBytes int           `yaml:"max_delivery_bytes"` // a larger delivery is split
+	Shards           int           `yaml:"shards"`             // shares of the deliveries that readers filter by, 1 to 4096
+}
+
+// DeadConfig holds the settings of the stream that keeps dead letters.
+type DeadConfig struct {
+	MaxAge time.Duration `yaml:"max_age"` // how long a dead letter is kept
+}
+
+// DefaultStreamsConfig returns the settings that a configuration starts from.
+func DefaultStreamsConfig() StreamsConfig {
+	return StreamsConfig{
+		Prefix:     "presence",
+		Replicas:   1,
+		Storage:    File,
+		Partitions: 16,
+		Updates:    UpdatesConfig{MaxAge: 24 * time.Hour, MaxBytes: 8 << 30, MaxUpdateBytes: 64 << 10},
+		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16},
+		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour},
+	}
+}
+
+var prefixPattern = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+
+// Validate returns nil or the joined faults, each a *fault.Field.
+func (c StreamsConfig) Validate() error {
+	return errors.Join(
+		check(prefixPattern.MatchString(c.Prefix), "subject_prefix", c.Prefix, "1 to 32 of a-z, 0-9, _ and -"),
+		check(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", c.Replicas, "1, 3 or 5"),
+		check(c.Storage == File || c.Storage == Memory, "storage", string(c.Storage), "file or memory"),
+		within("partitions", c.Partitions, 1, 256),
+		within("updates.max_age", c.Updates.MaxAge, time.Minute, 366*24*time.Hour),
+		check(c.Updates.MaxBytes == -1 || c.Updates.MaxBytes >= 1<<20, "updates.max_bytes", c.Updates.MaxBytes, "-1 or at least 1MiB"),
+		within("updates.max_update_bytes", c.Updates.MaxUpdateBytes, 256, 256<<10),
+		within("deliveries.max_age", c.Deliveries.MaxAge, time.Second, 366*24*time.Hour),
+		check(c.Deliveries.MaxBytes == -1 || c.Deliveries.MaxBytes >= 1<<20, "deliveries.max_bytes", c.Deliveries.MaxBytes, "-1 or at least 1MiB"),
+		within("deliveries.max_delivery_bytes", c.Deliveries.MaxDeliveryBytes, 1<<10, 768<<10),
+		within("deliveries.shards", c.Deliveries.Shards, 1, 4096),
+		within("dead.max_age", c.Dead.MaxAge, time.Minute, 366*24*time.Hour),
+	)
+}
+
+// WorkerConfig holds the settings of one worker.
+type WorkerConfig struct {
+	ID                 string        `yaml:"id"`                  // unique among the workers; made up where empty
+	Batch              int           `yaml:"batch"`               // most updates of a partition routed together
+	RouterTimeout      time.Duration `yaml:"router_timeout"`      // bound on one call of a router
+	Coalesce           bool          `yaml:"coalesce"`            // keep only the newest state per user in one delivery
+	Start              Start         `yaml:"start"`               // where a partition without a checkpoint begins
+	CheckpointInterval time.Duration `yaml:"checkpoint_interval"` // bound on how long a position that delivers nothing stays uncommitted
+	CommitTimeout      time.Duration `yaml:"commit_timeout"`      // wait for the answer to a commit before its outcome is looked up
+	RetryLimit         time.Duration `yaml:"retry_limit"`         // bound on how long a partition waits for a router whose policy is retry
+	StartTimeout       time.Duration `yaml:"start_timeout"`       // bound on waiting for streams and partitions on start
+	StopTimeout        time.Duration `yaml:"stop_timeout"`        // bound on committing what is routed when the worker stops
+	Topology           bool          `yaml:"apply_topology"`      // create and update the streams on start
+}
+
+// DefaultWorkerConfig returns the settings that a configuration starts from.
+func DefaultWorkerConfig() WorkerConfig {
+	return WorkerConfig{
+		Batch:              256,
+		RouterTimeout:      5 * time.Second,
+		Start:              Oldest,
+		CheckpointInterval: time.Second,
+		CommitTimeout:      5 * time.Second,
+		RetryLimit:         time.Minute,
+		StartTimeout:       30 * time.Second,
+		StopTimeout:        10 * time.Second,
+		Topology:           true,
+	}
+}
+
+var workerIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
+
+// Validate returns nil or the joined faults, each a *fault.Field.
+func (c WorkerConfig) Validate() error {
+	return errors.Join(
+		check(workerIDPattern.MatchString(c.ID), "id", c.ID, "at most 64 of A-Z, a-z, 0-9, _ and -"),
+		within("batch", c.Batch, 1, 4096),
+		within("router_timeout", c.RouterTimeout, time.Millisecond, 10*time.Minute),
+		check(c.Start == Oldest || c.Start == Newest, "start", string(c.Start), "oldest or newest"),
+		within("checkpoint_interval", c.CheckpointInterval, 10*time.Millisecond, time.Minute),
+		within("commit_timeout", c.CommitTimeout, 100*time.Millisecond, time.Minute),
+		within("retry_limit", c.RetryLimit, 0, time.Hour),
+		within("start_timeout", c.StartTimeout, time.Second, time.Hour),
+		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+	)
+}
+
+func check(ok bool, path string, value any, bound string) error {
+	if ok {
+		return nil
+	}
+	return &fault.Field{Path: path, Value: value, Bound: bound}
+}
+
+func within[T cmp.Ordered](path string, value, lowest, highest T) error {
+	return check(lowest <= value && value <= highest, path, value, fmt.Sprintf("%v to %v", lowest, highest))
+}

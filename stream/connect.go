@@ -1,0 +1,126 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// MinServerVersion is the oldest nats-server that has atomic batches.
+const MinServerVersion = "2.12.0"
+
+// ErrServerVersion is wrapped by the error about a server that is too old.
+var ErrServerVersion = errors.New("nats-server is too old")
+
+// Connect connects to the servers at url, comma-separated, the way a worker needs
+// it: it reconnects for ever, and keeps no buffer while it is away, which could
+// split a commit. It tries with growing pauses until ctx ends; what no retry
+// mends, such as refused credentials, ends it at once. The connection is the
+// caller's to close.
+func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	retry := newBackOff()
+	waiting := newStall(log, "connecting to NATS")
+	for {
+		nc, err := nats.Connect(url, append(connectOptions(log), opts...)...)
+		if err == nil {
+			waiting.ended()
+			return nc, checkServer(nc)
+		}
+		err = fmt.Errorf("connect to NATS at %s: %w", redacted(url), err)
+		if permanent(err) {
+			return nil, err
+		}
+		waiting.failed(err)
+		pause(ctx, retry.NextBackOff())
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+func connectOptions(log *slog.Logger) []nats.Option {
+	return []nats.Option{
+		nats.Name("presence-router"),
+		nats.Timeout(apiTimeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1),
+		nats.CustomReconnectDelay(func(int) time.Duration { return longestPause / 4 }),
+		nats.IgnoreAuthErrorAbort(),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("disconnected from NATS", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("reconnected to NATS", "server", nc.ConnectedServerName())
+		}),
+		nats.ErrorHandler(newErrorLog(log).handle),
+	}
+}
+
+// permanent reports whether trying to connect again is of no use.
+func permanent(err error) bool {
+	for _, final := range []error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+		nats.ErrNkeysNotSupported, nats.ErrSecureConnRequired, nats.ErrSecureConnWanted,
+	} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkServer returns an error wrapping ErrServerVersion where the server lacks
+// what the router needs, and closes the connection then.
+func checkServer(nc *nats.Conn) error {
+	if atLeast(nc.ConnectedServerVersion(), MinServerVersion) {
+		return nil
+	}
+	defer nc.Close()
+	return fmt.Errorf("%w: %s has version %s, %s or newer is needed",
+		ErrServerVersion, nc.ConnectedAddr(), nc.ConnectedServerVersion(), MinServerVersion)
+}
+
+// atLeast compares major, minor and patch; what follows a dash does not count.
+func atLeast(version, lowest string) bool {
+	have, want := numbers(version), numbers(lowest)
+	for i := range want {
+		if have[i] != want[i] {
+			return have[i] > want[i]
+		}
+	}
+	return true
+}
+
+func numbers(version string) (parts [3]int) {
+	version, _, _ = strings.Cut(version, "-")
+	for i, part := range strings.SplitN(version, ".", len(parts)) {
+		parts[i], _ = strconv.Atoi(part) // What is no number counts as 0.
+	}
+	return parts
+}
+
+// redacted returns url without user names and passwords.
+func redacted(url string) string {
+	servers := strings.Split(url, ",")
+	for i, server := range servers {
+		scheme, rest, found := strings.Cut(server, "://")
+		if !found {
+			scheme, rest = "nats", server
+		}
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			rest = rest[at+1:]
+		}
+		servers[i] = scheme + "://" + rest
+	}
+	return strings.Join(servers, ",")
+}

@@ -1,0 +1,130 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// continuity compares positions with the updates stream. A stream that was made
+// again, restored from a backup or rolled back by a power loss gives old
+// sequences to new updates; a position in the old one then goes on from the first
+// update stored after its time, under a new epoch.
+type continuity struct {
+	js       jetstream.JetStream
+	updates  leader
+	subjects wire.Subjects
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	noticed notice // the newest break, so that all partitions share one epoch and one log line
+}
+
+// notice is a break in the updates stream: where the stream stood when it was
+// noticed first.
+type notice struct {
+	created time.Time
+	from    int64 // the epoch that ended
+	epoch   int64 // the epoch that began
+}
+
+// resume returns where to go on from p. It returns p itself where the stream is
+// still the one that p was made in.
+func (c *continuity) resume(ctx context.Context, p position) (position, error) {
+	stream, err := c.js.Stream(ctx, c.updates.stream)
+	if err != nil {
+		return position{}, fmt.Errorf("look up stream %s: %w", c.updates.stream, err)
+	}
+	info := stream.CachedInfo()
+	reason, err := c.broken(ctx, p, info)
+	if err != nil || reason == "" {
+		return p, err
+	}
+	resumed, err := c.firstAfter(ctx, p.time, info)
+	if err != nil {
+		return position{}, err
+	}
+	resumed.epoch = c.epoch(p, info, reason)
+	return resumed, nil
+}
+
+// broken says why p was not made in the stream as it is now, or "".
+func (c *continuity) broken(ctx context.Context, p position, info *jetstream.StreamInfo) (string, error) {
+	state := info.State
+	switch {
+	case !p.created.Equal(info.Created):
+		return "the stream was made again", nil
+	case p.sequence > state.LastSeq:
+		return "the stream lost its newest updates", nil
+	case p.sequence == 0 || state.Msgs == 0:
+		return "", nil
+	case p.sequence < state.FirstSeq:
+		if p.time.After(state.FirstTime) {
+			return "the stream holds updates that were stored before others of lower sequence", nil
+		}
+		return "", nil
+	}
+	message, err := c.updates.get(ctx, getRequest{Sequence: p.sequence})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return "", nil // deleted alone: nothing speaks of a break
+	}
+	if err != nil {
+		return "", err
+	}
+	if !message.Time.Equal(p.time) {
+		return "the stream holds another update at the same sequence", nil
+	}
+	return "", nil
+}
+
+// firstAfter returns the position before the first update that was stored after
+// t.
+func (c *continuity) firstAfter(ctx context.Context, t time.Time, info *jetstream.StreamInfo) (position, error) {
+	before := position{sequence: info.State.LastSeq, time: t, created: info.Created}
+	after := t.Add(time.Nanosecond)
+	first, err := c.updates.get(ctx, getRequest{NextSubject: c.subjects.StoredUpdates(), StartTime: &after})
+	switch {
+	case err == nil:
+		before.sequence = first.Sequence - 1
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
+		return position{}, err
+	}
+	if before.sequence == 0 {
+		return before, nil
+	}
+	// The time goes with the sequence, so that the next comparison finds no break.
+	last, err := c.updates.get(ctx, getRequest{Sequence: before.sequence})
+	switch {
+	case err == nil:
+		before.time = last.Time
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
+		return position{}, err
+	}
+	return before, nil
+}
+
+// epoch returns the epoch that begins with the break, the same for every
+// partition that notices it, and logs it once.
+func (c *continuity) epoch(p position, info *jetstream.StreamInfo, reason string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.noticed.created.Equal(info.Created) && c.noticed.from == p.epoch {
+		return c.noticed.epoch
+	}
+	epoch := max(info.Created.UnixMilli(), p.epoch+1)
+	if p.created.Equal(info.Created) {
+		epoch = max(time.Now().UnixMilli(), p.epoch+1)
+	}
+	c.noticed = notice{created: info.Created, from: p.epoch, epoch: epoch}
+	c.log.Warn("updates stream is not the one known, going on from the first update stored after the last one routed",
+		"stream", c.updates.stream, "reason", reason, "position", p.sequence, "position_time", p.time,
+		"stream_created", info.Created, "stream_last", info.State.LastSeq, "epoch", epoch)
+	return epoch
+}

@@ -1,0 +1,189 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// ErrNoDeadLetter is wrapped by the error about an ID that no dead letter has.
+var ErrNoDeadLetter = errors.New("no such dead letter")
+
+// ErrTruncated is wrapped by the error about a dead letter that does not hold the
+// whole update.
+var ErrTruncated = errors.New("dead letter is truncated")
+
+// DeadLetters gives access to the dead letters that are kept.
+type DeadLetters struct {
+	js       jetstream.JetStream
+	subjects wire.Subjects
+}
+
+// KeptLetter is a dead letter as it is kept.
+type KeptLetter struct {
+	ID     uint64          `json:"id"`   // sequence in the stream of dead letters
+	Kept   time.Time       `json:"kept"` // when it was stored there
+	Letter wire.DeadLetter `json:"letter"`
+}
+
+// NewDeadLetters returns access to the dead letters of the deployment with the
+// subject prefix.
+func NewDeadLetters(js jetstream.JetStream, prefix string) (*DeadLetters, error) {
+	subjects, err := wire.NewSubjects(prefix)
+	if err != nil {
+		return nil, err
+	}
+	return &DeadLetters{js: js, subjects: subjects}, nil
+}
+
+// All yields the dead letters with reason, of every reason where it is empty,
+// oldest first, that are kept when it is called. An error ends it.
+func (d *DeadLetters) All(ctx context.Context, reason wire.Reason) iter.Seq2[KeptLetter, error] {
+	return func(yield func(KeptLetter, error) bool) {
+		if err := d.each(ctx, reason, func(k KeptLetter) bool { return yield(k, nil) }); err != nil {
+			yield(KeptLetter{}, err)
+		}
+	}
+}
+
+func (d *DeadLetters) each(ctx context.Context, reason wire.Reason, yield func(KeptLetter) bool) error {
+	consumer, err := d.js.OrderedConsumer(ctx, d.subjects.DeadStream(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{d.filter(reason)},
+	})
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", d.subjects.DeadStream(), err)
+	}
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", d.subjects.DeadStream(), err)
+	}
+	if info.NumPending == 0 {
+		return nil
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", d.subjects.DeadStream(), err)
+	}
+	defer messages.Stop()
+	for range info.NumPending {
+		m, err := messages.Next(jetstream.NextMaxWait(apiTimeout))
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return fmt.Errorf("read stream %s: %w", d.subjects.DeadStream(), err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("read dead letter: %w", err)
+		}
+		kept, err := decodeKept(meta.Sequence.Stream, meta.Timestamp, m.Data())
+		if err != nil {
+			return err
+		}
+		if !yield(kept) || meta.NumPending == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Get returns one dead letter, or an error wrapping ErrNoDeadLetter.
+func (d *DeadLetters) Get(ctx context.Context, id uint64) (KeptLetter, error) {
+	dead, err := d.stream(ctx)
+	if err != nil {
+		return KeptLetter{}, err
+	}
+	m, err := dead.GetMsg(ctx, id)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return KeptLetter{}, fmt.Errorf("%w: %d", ErrNoDeadLetter, id)
+	}
+	if err != nil {
+		return KeptLetter{}, fmt.Errorf("read dead letter %d: %w", id, err)
+	}
+	return decodeKept(id, m.Time, m.Data)
+}
+
+// Requeue publishes the update of a dead letter again, the way its homeserver
+// did, and deletes the letter. Requeueing twice within the updates stream's
+// duplicate window publishes once. It returns the update's new sequence.
+func (d *DeadLetters) Requeue(ctx context.Context, id uint64) (uint64, error) {
+	kept, err := d.Get(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if kept.Letter.Truncated {
+		return 0, fmt.Errorf("requeue dead letter %d: %w", id, ErrTruncated)
+	}
+	header := nats.Header(kept.Letter.Headers)
+	if header == nil {
+		header = nats.Header{}
+	}
+	header.Set(jetstream.MsgIDHeader, fmt.Sprintf("requeue-%d-%d", id, kept.Kept.UnixNano()))
+	ack, err := d.js.PublishMsg(ctx,
+		&nats.Msg{Subject: kept.Letter.Subject, Header: header, Data: kept.Letter.Payload},
+		jetstream.WithExpectStream(d.subjects.UpdatesStream()))
+	if err != nil {
+		return 0, fmt.Errorf("requeue dead letter %d: publish to %s: %w", id, kept.Letter.Subject, err)
+	}
+	if err := d.delete(ctx, id); err != nil {
+		return ack.Sequence, err
+	}
+	return ack.Sequence, nil
+}
+
+func (d *DeadLetters) delete(ctx context.Context, id uint64) error {
+	dead, err := d.stream(ctx)
+	if err != nil {
+		return err
+	}
+	if err := dead.DeleteMsg(ctx, id); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("delete dead letter %d: %w", id, err)
+	}
+	return nil
+}
+
+// Purge deletes the dead letters with reason, of every reason where it is empty,
+// and returns how many there were.
+func (d *DeadLetters) Purge(ctx context.Context, reason wire.Reason) (uint64, error) {
+	dead, err := d.stream(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before := dead.CachedInfo().State.Msgs
+	if err := dead.Purge(ctx, jetstream.WithPurgeSubject(d.filter(reason))); err != nil {
+		return 0, fmt.Errorf("purge stream %s: %w", d.subjects.DeadStream(), err)
+	}
+	info, err := dead.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", d.subjects.DeadStream(), err)
+	}
+	return before - min(before, info.State.Msgs), nil
+}
+
+func (d *DeadLetters) stream(ctx context.Context) (jetstream.Stream, error) {
+	dead, err := d.js.Stream(ctx, d.subjects.DeadStream())
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", d.subjects.DeadStream(), err)
+	}
+	return dead, nil
+}
+
+func (d *DeadLetters) filter(reason wire.Reason) string {
+	if reason == "" {
+		return d.subjects.DeadAll()
+	}
+	return d.subjects.Dead(reason)
+}
+
+func decodeKept(id uint64, stored time.Time, data []byte) (KeptLetter, error) {
+	letter, err := wire.DecodeDeadLetter(data)
+	if err != nil {
+		return KeptLetter{}, fmt.Errorf("decode dead letter %d: %w", id, err)
+	}
+	return KeptLetter{ID: id, Kept: stored, Letter: letter}, nil
+}

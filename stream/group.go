@@ -1,0 +1,89 @@
+package stream
+
+import (
+	"slices"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// maxGroupBytes bounds the data of one atomic batch, but for one unit alone.
+const maxGroupBytes = 16 << 20
+
+// group is the units of one atomic batch. Units of one partition are in order.
+type group struct {
+	id    string
+	units []unit
+	ends  []*partition // the partitions of the units, each once
+	size  int          // messages, checkpoints included
+	bytes int
+}
+
+// take adds u where it fits and reports whether it did.
+func (g *group) take(u unit) bool {
+	size := len(u.messages)
+	known := slices.Contains(g.ends, u.partition)
+	if !known {
+		size++
+	}
+	if g.size+size > maxBatchMessages {
+		return false
+	}
+	if len(g.units) > 0 && g.bytes+u.bytes > maxGroupBytes {
+		return false
+	}
+	if !known {
+		g.ends = append(g.ends, u.partition)
+	}
+	g.units = append(g.units, u)
+	g.size += size
+	g.bytes += u.bytes
+	return true
+}
+
+// drop takes the units of a partition out and returns them.
+func (g *group) drop(p *partition) []unit {
+	var dropped, kept []unit
+	for _, u := range g.units {
+		if u.partition == p {
+			dropped = append(dropped, u)
+		} else {
+			kept = append(kept, u)
+		}
+	}
+	*g = group{id: g.id}
+	for _, u := range kept {
+		g.take(u)
+	}
+	return dropped
+}
+
+func (g *group) messages() []message {
+	messages := make([]message, 0, g.size)
+	for _, u := range g.units {
+		messages = append(messages, u.messages...)
+	}
+	return messages
+}
+
+// upTo returns the position that p has once the group is committed.
+func (g *group) upTo(p *partition) position {
+	for _, u := range slices.Backward(g.units) {
+		if u.partition == p {
+			return u.upTo
+		}
+	}
+	return position{}
+}
+
+// checkpoints returns the checkpoints that end the batch, in the order of ends.
+func (g *group) checkpoints(subjects wire.Subjects, worker string) []fencedCheckpoint {
+	ends := make([]fencedCheckpoint, 0, len(g.ends))
+	for _, p := range g.ends {
+		ends = append(ends, fencedCheckpoint{
+			subject:  subjects.Checkpoint(p.number),
+			data:     wire.AppendCheckpoint(nil, g.upTo(p).checkpoint(worker, g.id)),
+			revision: p.revision,
+		})
+	}
+	return ends
+}

@@ -1,0 +1,118 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// slotsPerPartition is how many units of a partition may be staged: one that is
+// being committed and one that is ready for the next commit.
+const slotsPerPartition = 2
+
+// pairsPerBatch is how many pairs of update and recipient a batch aims at: where
+// updates have many recipients, fewer of them are routed together.
+const pairsPerBatch = 16 << 10
+
+// errRolledBack is why a partition is claimed anew: the deliveries stream went
+// back to an older checkpoint, and what was committed since is gone.
+var errRolledBack = errors.New("the deliveries stream went back to an older checkpoint")
+
+// LostError is the error of a partition that another worker took over.
+type LostError struct {
+	Partition int
+	Owner     string // ID of the worker that wrote the newest checkpoint
+}
+
+// Error names the partition and its new owner.
+func (e *LostError) Error() string {
+	return fmt.Sprintf("partition %d was taken over by worker %q", e.Partition, e.Owner)
+}
+
+// partition is one claimed share of the updates, on its way through this worker.
+type partition struct {
+	number int
+	slots  chan struct{} // one is taken for each staged unit
+	lost   atomic.Bool
+	stop   context.CancelCauseFunc // ends the partition's work
+
+	// Of the committer's goroutine.
+	revision uint64 // of the newest checkpoint this worker knows to be its own
+	commit   string // the commit that wrote it
+
+	// Of the partition's own goroutine.
+	limit int     // updates in the next batch
+	held  *update // taken from the reader, but of another epoch than the batch before it
+}
+
+func newPartition(claimed claim, limit int, stop context.CancelCauseFunc) *partition {
+	return &partition{
+		number: claimed.partition, slots: make(chan struct{}, slotsPerPartition), stop: stop,
+		revision: claimed.revision, commit: claimed.commit, limit: limit,
+	}
+}
+
+// lose ends the partition's work for good.
+func (p *partition) lose(reason error) {
+	p.lost.Store(true)
+	p.stop(reason)
+}
+
+func (p *partition) committed(revision uint64, commit string) {
+	p.revision, p.commit = revision, commit
+}
+
+// take waits for one update and returns it with what else has arrived by then,
+// up to the batch limit and within one epoch. It returns nil once ctx ends.
+func (p *partition) take(ctx context.Context, arrived <-chan update) []update {
+	batch := p.first(ctx, arrived)
+	for len(batch) > 0 && len(batch) < p.limit {
+		select {
+		case u := <-arrived:
+			if u.epoch != batch[0].epoch {
+				p.held = &u
+				return batch
+			}
+			batch = append(batch, u)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (p *partition) first(ctx context.Context, arrived <-chan update) []update {
+	if p.held != nil {
+		u := *p.held
+		p.held = nil
+		return []update{u}
+	}
+	select {
+	case u := <-arrived:
+		return append(make([]update, 0, p.limit), u)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// adapt chooses the size of the next batch from how many recipients the updates
+// of this one had.
+func (p *partition) adapt(updates, pairs, most int) {
+	p.limit = most
+	if pairs > 0 {
+		p.limit = max(1, min(most, pairsPerBatch*updates/pairs))
+	}
+}
+
+// stage hands a unit to the committer, once one of the partition's slots is free.
+func (p *partition) stage(ctx context.Context, u unit, staged chan<- unit) error {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	u.partition, u.staged = p, true
+	staged <- u
+	return nil
+}

@@ -1,0 +1,93 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// pipeline brings the updates of one partition from bytes to the committer.
+type pipeline struct {
+	router  router
+	encoder encoder
+	staged  chan<- unit
+	most    int      // updates in a batch
+	half    position // where after is set, the update that an earlier worker committed up to a recipient
+}
+
+func (w *Worker) pipeline(c claim) *pipeline {
+	tracing := traces{tracer: w.options.tracer}
+	isLocal := func(server presence.ServerName) bool { return w.local[server] }
+	return &pipeline{
+		router: router{
+			dispatcher: w.dispatcher, subjects: w.subjects,
+			maxBytes: w.config.Streams.Updates.MaxUpdateBytes, retryLimit: w.config.Worker.RetryLimit,
+			stall: newStall(w.options.log, fmt.Sprintf("routing partition %d", c.partition)),
+		},
+		encoder: encoder{
+			subjects: w.subjects, isLocal: isLocal, config: w.config.Streams.Deliveries,
+			coalesce: w.config.Worker.Coalesce, maxPayload: int(w.nc.MaxPayload()) - headerRoom, traces: tracing,
+		},
+		staged: w.committer.staged,
+		most:   w.config.Worker.Batch,
+		half:   c.position,
+	}
+}
+
+// carry decodes, routes and encodes updates and hands them to the committer. The
+// error is the reason why ctx ended.
+func (w *pipeline) carry(ctx context.Context, p *partition, updates []update) error {
+	if w.resumes(updates[0]) && len(updates) > 1 {
+		if err := w.carry(ctx, p, updates[:1]); err != nil {
+			return err
+		}
+		updates = updates[1:]
+	}
+	b := w.router.decode(p.number, updates)
+	b.traces = w.encoder.traces.route(ctx, updates)
+	parts, err := w.router.route(ctx, b)
+	if err != nil {
+		return err
+	}
+	pairs := 0
+	for _, part := range parts {
+		if w.resumes(updates[0]) {
+			part.recipients = behind(part.recipients, w.half.after)
+		}
+		pairs += part.pairs()
+		for u := range w.encoder.units(part) {
+			if err := p.stage(ctx, u, w.staged); err != nil {
+				return err
+			}
+		}
+	}
+	p.adapt(len(updates), pairs, w.most)
+	return nil
+}
+
+// resumes reports whether u is the update that an earlier worker left half done.
+func (w *pipeline) resumes(u update) bool {
+	return !w.half.after.IsZero() && w.half.sequence == u.sequence && w.half.epoch == u.epoch
+}
+
+// behind returns the recipients after the given one; they are in order.
+func behind(recipients []routing.Recipient, after presence.UserID) []routing.Recipient {
+	from, found := slices.BinarySearchFunc(recipients, after, func(r routing.Recipient, id presence.UserID) int {
+		return r.UserID.Compare(id)
+	})
+	if found {
+		from++
+	}
+	return recipients[from:]
+}
+
+func (b batch) pairs() int {
+	pairs := 0
+	for _, r := range b.recipients {
+		pairs += len(r.States)
+	}
+	return pairs
+}

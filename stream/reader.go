@@ -1,0 +1,161 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// The settings of the consumers that read updates.
+const (
+	readAhead       = 512     // updates asked for at once
+	readAheadBytes  = 4 << 20 // bytes asked for at once; more than any message
+	readHeartbeat   = 2 * time.Second
+	readExpiry      = 20 * time.Second
+	inactiveTimeout = 30 * time.Second // after which the server deletes the consumer of a reader that is gone
+)
+
+var (
+	errReconnected = errors.New("the connection was made again")
+	errGap         = errors.New("updates are missing between two that arrived")
+)
+
+// reader follows the updates of one partition, in order and without a gap, from
+// a position on. It reads through a consumer of its own that needs no
+// acknowledgement; whatever breaks the consumer's sequence, it makes another one
+// at the next update.
+type reader struct {
+	nc         *nats.Conn
+	js         jetstream.JetStream
+	subjects   wire.Subjects
+	continuity *continuity
+	partition  int
+	position   position    // of the last update put into updates
+	updates    chan update // bounded: the consumer waits while it is full
+	stall      *stall
+}
+
+// run puts updates into r.updates until ctx ends.
+func (r *reader) run(ctx context.Context) {
+	retry := newBackOff()
+	for ctx.Err() == nil {
+		began, from := time.Now(), r.position.sequence
+		err := r.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if r.position.sequence > from || time.Since(began) > readExpiry {
+			retry.Reset()
+		}
+		if !errors.Is(err, errReconnected) {
+			r.stall.failed(err)
+		}
+		pause(ctx, retry.NextBackOff())
+	}
+}
+
+// session reads through one consumer until it breaks or ctx ends.
+func (r *reader) session(ctx context.Context) error {
+	reconnected := r.nc.StatusChanged(nats.CONNECTED)
+	defer r.nc.RemoveStatusListener(reconnected)
+	resumed, err := r.continuity.resume(ctx, r.position)
+	if err != nil {
+		return err
+	}
+	r.position = resumed
+	consumer, err := r.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.delete(ctx, consumer)
+	return r.consume(ctx, consumer, reconnected)
+}
+
+func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	consumer, err := r.js.CreateConsumer(ctx, r.subjects.UpdatesStream(), jetstream.ConsumerConfig{
+		Description:       fmt.Sprintf("presence router, partition %d", r.partition),
+		FilterSubject:     r.subjects.PartitionUpdates(r.partition),
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       r.position.next(),
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: inactiveTimeout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make a consumer for partition %d: %w", r.partition, err)
+	}
+	return consumer, nil
+}
+
+// delete spares the server the wait for the inactivity threshold; where it does
+// not work out, that threshold applies.
+func (r *reader) delete(ctx context.Context, consumer jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = r.js.DeleteConsumer(ctx, r.subjects.UpdatesStream(), consumer.CachedInfo().Name)
+}
+
+func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer, reconnected <-chan nats.Status) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	delivered := uint64(0)
+	consuming, err := consumer.Consume(
+		func(m jetstream.Msg) {
+			delivered++
+			if err := r.receive(ctx, m, delivered); err != nil {
+				end(err)
+			}
+		},
+		jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes),
+		jetstream.PullHeartbeat(readHeartbeat),
+		jetstream.PullExpiry(readExpiry),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(err) }),
+	)
+	if err != nil {
+		return fmt.Errorf("read partition %d: %w", r.partition, err)
+	}
+	r.stall.ended()
+	select {
+	case <-ctx.Done():
+	case <-reconnected:
+		end(errReconnected)
+	}
+	consuming.Stop()
+	<-consuming.Closed() // no handler runs any more: the position is ours again
+	return fmt.Errorf("read partition %d: %w", r.partition, context.Cause(ctx))
+}
+
+// receive takes one message over. It runs in the subscription's goroutine.
+func (r *reader) receive(ctx context.Context, m jetstream.Msg, delivered uint64) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read metadata: %w", err)
+	}
+	if meta.Sequence.Consumer != delivered {
+		return errGap
+	}
+	u := update{
+		subject: m.Subject(), header: m.Headers(), data: m.Data(),
+		sequence: meta.Sequence.Stream, pending: meta.NumPending, time: meta.Timestamp,
+		epoch: r.position.epoch, created: r.position.created,
+	}
+	select {
+	case r.updates <- u:
+		r.position = u.done()
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+}

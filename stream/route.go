@@ -1,0 +1,226 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// batch is some updates of one partition that are routed together: decoded, and
+// after routing with their recipients.
+type batch struct {
+	partition  int
+	updates    []update
+	states     []presence.UserState // of the updates that decode, in order
+	letters    []letter             // of those that do not, and of those a router failed on
+	recipients []routing.Recipient  // in order of their IDs
+	traces     map[uint64]tracing   // of the updates that carry a trace context, by sequence; nil for none
+}
+
+// letter is a dead letter of a batch.
+type letter struct {
+	update update
+	reason wire.Reason
+	router string
+	err    error
+}
+
+// router takes batches from bytes to recipients.
+type router struct {
+	dispatcher *routing.Dispatcher
+	subjects   wire.Subjects
+	maxBytes   int           // of one update
+	retryLimit time.Duration // for a router whose policy is retry
+	stall      *stall
+}
+
+// decode makes a batch of updates. Those that cannot be routed become letters.
+func (r *router) decode(partition int, updates []update) batch {
+	b := batch{partition: partition, updates: updates, states: make([]presence.UserState, 0, len(updates))}
+	for _, u := range updates {
+		state, err := r.decodeOne(u)
+		if err != nil {
+			b.letters = append(b.letters, letter{update: u, reason: reason(err), err: err})
+			continue
+		}
+		b.states = append(b.states, state)
+	}
+	return b
+}
+
+func (r *router) decodeOne(u update) (presence.UserState, error) {
+	state, err := wire.DecodeUpdate(u.data, u.sequence, r.maxBytes)
+	if err != nil {
+		return presence.UserState{}, err
+	}
+	if !r.subjects.NamesUser(u.subject, state.UserID) {
+		front, _ := r.subjects.FrontDoor(u.subject)
+		return presence.UserState{}, &wire.InvalidError{
+			Reason: wire.SubjectMismatch,
+			Err:    fmt.Errorf("user_id is %q: want the user that subject %s names", state.UserID, front),
+		}
+	}
+	return state, nil
+}
+
+func reason(err error) wire.Reason {
+	var invalid *wire.InvalidError
+	if errors.As(err, &invalid) {
+		return invalid.Reason
+	}
+	return wire.Malformed
+}
+
+// route asks the routers who receives the states of b. It returns b in one or
+// more parts, in order: where a router fails on a batch, the batch is halved
+// until the updates that it fails on stand alone, so that the others are not
+// drawn in. The error is the one of ctx.
+func (r *router) route(ctx context.Context, b batch) ([]batch, error) {
+	result, err := r.persist(ctx, b.states)
+	if err != nil {
+		return nil, err
+	}
+	return r.settle(ctx, b, result)
+}
+
+func (r *router) settle(ctx context.Context, b batch, result routing.Result) ([]batch, error) {
+	if len(b.updates) > 1 && slices.ContainsFunc(result.Failures, isolates) {
+		return r.halve(ctx, b)
+	}
+	b.recipients = result.Recipients
+	for _, f := range result.Failures {
+		if f.OnError != routing.Skip {
+			b.letters = append(b.letters, lettersOf(b, f)...)
+		}
+	}
+	return []batch{b}, nil
+}
+
+// isolates reports whether a failure is likely one of single updates: a panic,
+// or an error that would cost dead letters. What takes too long would only take
+// longer in parts.
+func isolates(f routing.Failure) bool {
+	switch f.Kind {
+	case routing.KindPanic:
+		return true
+	case routing.KindError, routing.KindInvalid:
+		return f.OnError != routing.Skip
+	case routing.KindTimeout, routing.KindCancelled:
+		return false
+	default:
+		return false
+	}
+}
+
+func (r *router) halve(ctx context.Context, b batch) ([]batch, error) {
+	var parts []batch
+	for _, half := range b.halves() {
+		result, err := r.ask(ctx, half.states)
+		if err != nil {
+			return nil, err
+		}
+		settled, err := r.settle(ctx, half, result)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, settled...)
+	}
+	return parts, nil
+}
+
+// halves cuts a batch between two updates. Recipients are cut by the states they
+// receive; states that a router made up go with the second half.
+func (b batch) halves() [2]batch {
+	middle := len(b.updates) / 2
+	last := b.updates[middle-1].sequence
+	var halves [2]batch
+	halves[0] = batch{partition: b.partition, updates: b.updates[:middle], traces: b.traces}
+	halves[1] = batch{partition: b.partition, updates: b.updates[middle:], traces: b.traces}
+	for _, s := range b.states {
+		half := &halves[half(s, last)]
+		half.states = append(half.states, s)
+	}
+	for _, l := range b.letters {
+		if l.update.sequence <= last {
+			halves[0].letters = append(halves[0].letters, l)
+		} else {
+			halves[1].letters = append(halves[1].letters, l)
+		}
+	}
+	for _, r := range b.recipients {
+		cut := slices.IndexFunc(r.States, func(s presence.UserState) bool { return half(s, last) == 1 })
+		if cut < 0 {
+			cut = len(r.States)
+		}
+		for i, states := range [][]presence.UserState{r.States[:cut], r.States[cut:]} {
+			if len(states) > 0 {
+				part := r
+				part.States = states
+				halves[i].recipients = append(halves[i].recipients, part)
+			}
+		}
+	}
+	return halves
+}
+
+func half(s presence.UserState, last uint64) int {
+	if p := s.Published(); p != nil && p.Position <= last {
+		return 0
+	}
+	return 1
+}
+
+func lettersOf(b batch, f routing.Failure) []letter {
+	var letters []letter
+	for _, u := range b.updates {
+		known := func(l letter) bool { return l.update.sequence == u.sequence }
+		if slices.ContainsFunc(b.letters, known) {
+			continue
+		}
+		letters = append(letters, letter{update: u, reason: wire.RouterFailed, router: f.Router, err: f.Err})
+	}
+	return letters
+}
+
+// ask asks the routers once. A result that ctx cut short does not count.
+func (r *router) ask(ctx context.Context, states []presence.UserState) (routing.Result, error) {
+	result := r.dispatcher.UsersForStates(ctx, states)
+	if ctx.Err() != nil {
+		return routing.Result{}, context.Cause(ctx)
+	}
+	return result, nil
+}
+
+// persist asks the routers again while one fails whose policy is retry, for a
+// bounded time, and returns the last result.
+func (r *router) persist(ctx context.Context, states []presence.UserState) (routing.Result, error) {
+	retry := newBackOff()
+	retry.MaxElapsedTime = max(r.retryLimit, 1) // 0 would be no bound
+	retry.Reset()
+	for {
+		result, err := r.ask(ctx, states)
+		if err != nil {
+			return routing.Result{}, err
+		}
+		failed := slices.IndexFunc(result.Failures, func(f routing.Failure) bool { return f.OnError == routing.Retry })
+		if failed < 0 {
+			r.stall.ended()
+			return result, nil
+		}
+		next := retry.NextBackOff()
+		if next == backoff.Stop {
+			r.stall.ended()
+			return result, nil
+		}
+		r.stall.failed(fmt.Errorf("router %s: %w", result.Failures[failed].Router, result.Failures[failed].Err))
+		pause(ctx, next)
+	}
+}

@@ -1,0 +1,119 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// prepare makes sure that the streams are as configured.
+func (w *Worker) prepare(ctx context.Context) error {
+	if err := w.checkPayload(); err != nil {
+		return err
+	}
+	topology, err := NewTopology(w.js, w.config.Streams)
+	if err != nil {
+		return err
+	}
+	waiting := newStall(w.options.log, "preparing the streams")
+	return w.persist(ctx, w.config.Worker.StartTimeout, waiting, func(ctx context.Context) error {
+		if !w.config.Worker.Topology {
+			return topology.Verify(ctx)
+		}
+		changes, err := topology.Apply(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			w.options.log.Info("changed a stream", "stream", c.Stream, "action", string(c.Action),
+				"setting", c.Setting, "have", c.Have, "want", c.Want)
+		}
+		return nil
+	})
+}
+
+// checkPayload returns an error where the server takes messages that are too
+// small for what is configured.
+func (w *Worker) checkPayload() error {
+	const envelope = 4 << 10 // of a delivery: recipient, epoch and sequences
+	need := max(w.config.Streams.Deliveries.MaxDeliveryBytes, w.config.Streams.Updates.MaxUpdateBytes+envelope) + headerRoom
+	if have := w.nc.MaxPayload(); have < int64(need) {
+		return fmt.Errorf("server's max_payload is %d: want at least %d for streams.deliveries.max_delivery_bytes and streams.updates.max_update_bytes", have, need)
+	}
+	return nil
+}
+
+// noLimit is the bound of tries that go on until the context ends.
+const noLimit time.Duration = 0
+
+// persist tries until it works out, until ctx ends, or for as long as limit. What
+// no retry mends ends it at once.
+func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stall, try func(context.Context) error) error {
+	began := time.Now()
+	retry := newBackOff()
+	for {
+		err := try(ctx)
+		if err == nil {
+			waiting.ended()
+			return nil
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrRefused) || final(err) {
+			return err
+		}
+		if limit != noLimit && time.Since(began) > limit {
+			return fmt.Errorf("gave up after %s: %w", limit, err)
+		}
+		waiting.failed(err)
+		pause(ctx, retry.NextBackOff())
+	}
+}
+
+// final reports whether the server's answer stays the same however often it is
+// asked: the request itself is at fault.
+func final(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	const clientErrors, notFound, tooMany = 400, 404, 429
+	return !refused(err) && api.Code == clientErrors && api.Code != notFound && api.Code != tooMany
+}
+
+// claimAll claims every partition.
+func (w *Worker) claimAll(ctx context.Context) ([]claim, error) {
+	var claims []claim
+	fresh := 0
+	before := make(map[string]int)
+	for partition := range w.config.Streams.Partitions {
+		c, err := w.claim(ctx, partition, w.config.Worker.StartTimeout)
+		if err != nil {
+			return nil, err
+		}
+		if c.before == "" {
+			fresh++
+		} else {
+			before[c.before]++
+		}
+		claims = append(claims, c)
+	}
+	w.options.log.Info("claimed the partitions", "worker", w.config.Worker.ID, "partitions", len(claims), "taken_over_from", before)
+	if fresh > 0 {
+		w.options.log.Info("partitions have no checkpoint", "partitions", fresh, "start", string(w.config.Worker.Start))
+	}
+	return claims, nil
+}
+
+// claim claims one partition, trying for as long as limit.
+func (w *Worker) claim(ctx context.Context, partition int, limit time.Duration) (claim, error) {
+	var claimed claim
+	waiting := newStall(w.options.log, "claiming partitions")
+	err := w.persist(ctx, limit, waiting, func(ctx context.Context) (err error) {
+		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))
+		claimed, err = w.claimer.claim(ctx, partition, commit)
+		return err
+	})
+	return claimed, err
+}

@@ -1,0 +1,128 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+const scope = "github.com/presence-router/presence-router/stream"
+
+// telemetry holds the instruments of the package. Its methods may be called by
+// several goroutines at once.
+type telemetry struct {
+	updates     metric.Int64Counter
+	deliveries  metric.Int64Counter
+	deadLetters metric.Int64Counter
+	commits     metric.Float64Histogram
+	messages    metric.Int64Histogram
+	fences      metric.Int64Counter
+	endToEnd    metric.Float64Histogram
+	owned       metric.Int64UpDownCounter
+	pending     metric.Int64Gauge
+}
+
+func newTelemetry(meter metric.Meter) (*telemetry, error) {
+	m := maker{meter: meter}
+	t := &telemetry{
+		updates:     m.counter("presence_router_updates", "Updates that are done, by partition and outcome."),
+		deliveries:  m.counter("presence_router_deliveries", "Deliveries committed."),
+		deadLetters: m.counter("presence_router_dead_letters", "Dead letters committed, by reason."),
+		fences:      m.counter("presence_router_fenced", "Partitions lost to another worker."),
+		commits: m.histogram("presence_router_commit_duration", "s", "Time from the first attempt of a commit to its outcome.",
+			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
+		endToEnd: m.histogram("presence_router_end_to_end", "s", "Time from the storing of an update to the commit of its deliveries.",
+			.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600),
+		messages: m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+		owned:    m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
+		pending:  m.gauge("presence_router_partition_pending", "Updates of a partition that this worker has not taken yet, as of the last one it took."),
+	}
+	return t, m.err
+}
+
+// maker makes instruments and keeps the first error.
+type maker struct {
+	meter metric.Meter
+	err   error
+}
+
+func keep[T any](m *maker, instrument T, err error) T {
+	if err != nil && m.err == nil {
+		m.err = fmt.Errorf("make an instrument: %w", err)
+	}
+	return instrument
+}
+
+func (m *maker) counter(name, description string) metric.Int64Counter {
+	c, err := m.meter.Int64Counter(name, metric.WithDescription(description))
+	return keep(m, c, err)
+}
+
+func (m *maker) upDown(name, description string) metric.Int64UpDownCounter {
+	c, err := m.meter.Int64UpDownCounter(name, metric.WithDescription(description))
+	return keep(m, c, err)
+}
+
+func (m *maker) gauge(name, description string) metric.Int64Gauge {
+	g, err := m.meter.Int64Gauge(name, metric.WithDescription(description))
+	return keep(m, g, err)
+}
+
+func (m *maker) histogram(name, unit, description string, bounds ...float64) metric.Float64Histogram {
+	h, err := m.meter.Float64Histogram(name, metric.WithUnit(unit), metric.WithDescription(description),
+		metric.WithExplicitBucketBoundaries(bounds...))
+	return keep(m, h, err)
+}
+
+func (m *maker) sizes(name, description string, bounds ...float64) metric.Int64Histogram {
+	h, err := m.meter.Int64Histogram(name, metric.WithDescription(description), metric.WithExplicitBucketBoundaries(bounds...))
+	return keep(m, h, err)
+}
+
+// The outcomes of an update.
+const (
+	outcomeRouted = "routed"
+	outcomeDead   = "dead_letter"
+)
+
+// done counts a unit whose position is reached.
+func (t *telemetry) done(ctx context.Context, u unit) {
+	now := time.Now()
+	for _, stored := range u.updates {
+		t.endToEnd.Record(ctx, now.Sub(stored).Seconds())
+	}
+	dead := int64(0)
+	for reason, letters := range u.dead {
+		dead += letters
+		t.deadLetters.Add(ctx, letters, metric.WithAttributes(attribute.String("reason", string(reason))))
+	}
+	if n := int64(len(u.messages)) - dead; n > 0 {
+		t.deliveries.Add(ctx, n)
+	}
+	updates := int64(len(u.updates))
+	dead = min(dead, updates)
+	t.outcome(ctx, u.partition.number, outcomeDead, dead)
+	t.outcome(ctx, u.partition.number, outcomeRouted, updates-dead)
+}
+
+func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, n int64) {
+	if n > 0 {
+		t.updates.Add(ctx, n, metric.WithAttributes(attribute.Int("partition", partition), attribute.String("outcome", outcome)))
+	}
+}
+
+func (t *telemetry) committed(ctx context.Context, took time.Duration, messages int) {
+	t.commits.Record(ctx, took.Seconds())
+	t.messages.Record(ctx, int64(messages))
+}
+
+func (t *telemetry) fenced(ctx context.Context, partition int) {
+	t.fences.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
+}
+
+func (t *telemetry) took(ctx context.Context, partition int, pending uint64) {
+	t.pending.Record(ctx, int64(pending), metric.WithAttributes(attribute.Int("partition", partition))) //nolint:gosec // A count of stored messages stays far below 2^63.
+}

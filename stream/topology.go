@@ -1,0 +1,255 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// ErrRefused is wrapped by the error of a change that would lose data or that
+// the server cannot make.
+var ErrRefused = errors.New("refused")
+
+// Topology is the set of streams that the router works on.
+type Topology struct {
+	js       jetstream.JetStream
+	subjects wire.Subjects
+	config   StreamsConfig
+}
+
+// Action is what a Change does to a stream.
+type Action string
+
+// The actions of a Change.
+const (
+	Create Action = "create" // the stream is missing
+	Update Action = "update" // a setting differs and can be changed
+	Refuse Action = "refuse" // a setting differs and changing it would lose data
+)
+
+// Change is one difference between the streams on the server and the ones
+// configured.
+type Change struct {
+	Stream  string `json:"stream"`
+	Action  Action `json:"action"`
+	Setting string `json:"setting,omitempty"` // empty where the stream is missing
+	Have    string `json:"have,omitempty"`
+	Want    string `json:"want,omitempty"`
+	Reason  string `json:"reason,omitempty"` // why a change is refused
+}
+
+// String says the change in one line.
+func (c Change) String() string {
+	switch c.Action {
+	case Create:
+		return fmt.Sprintf("create %s: %s", c.Stream, c.Want)
+	case Refuse:
+		return fmt.Sprintf("refuse %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
+	default:
+		return fmt.Sprintf("update %s: %s from %s to %s", c.Stream, c.Setting, c.Have, c.Want)
+	}
+}
+
+// NewTopology returns the streams that config describes, on the server of js.
+func NewTopology(js jetstream.JetStream, config StreamsConfig) (*Topology, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	subjects, err := wire.NewSubjects(config.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	return &Topology{js: js, subjects: subjects, config: config}, nil
+}
+
+// Plan returns what Apply would change, in order, and changes nothing. Streams
+// that are as configured give no Change.
+func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
+	var changes []Change
+	for _, want := range t.streams() {
+		have, err := t.existing(ctx, want.Name)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, compare(have, want)...)
+	}
+	return changes, nil
+}
+
+// Apply creates the streams that are missing and updates those that differ, and
+// returns the changes it made. Where one change is refused it makes none and
+// returns the whole plan with an error that wraps ErrRefused.
+func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
+	changes, err := t.Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := refusal(changes); err != nil {
+		return changes, err
+	}
+	changed := make(map[string]bool)
+	for _, c := range changes {
+		changed[c.Stream] = true
+	}
+	for _, want := range t.streams() {
+		if !changed[want.Name] {
+			continue
+		}
+		if err := t.apply(ctx, want); err != nil {
+			return changes, err
+		}
+	}
+	return changes, nil
+}
+
+func refusal(changes []Change) error {
+	var refused []error
+	for _, c := range changes {
+		if c.Action == Refuse {
+			refused = append(refused, fmt.Errorf("%w: stream %s: %s is %s, configured is %s: %s", ErrRefused, c.Stream, c.Setting, c.Have, c.Want, c.Reason))
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// Verify returns an error naming every setting that differs from the
+// configuration and every stream that is missing, and changes nothing.
+func (t *Topology) Verify(ctx context.Context) error {
+	changes, err := t.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	var differences []error
+	for _, c := range changes {
+		if c.Action == Create {
+			differences = append(differences, fmt.Errorf("stream %s is missing: make it with topology apply", c.Stream))
+			continue
+		}
+		differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
+	}
+	return errors.Join(differences...)
+}
+
+func (t *Topology) existing(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
+	stream, err := t.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	return &stream.CachedInfo().Config, nil
+}
+
+// apply keeps what the configuration does not speak of, such as a placement.
+func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error {
+	have, err := t.existing(ctx, want.Name)
+	if err != nil {
+		return err
+	}
+	if have == nil {
+		_, err = t.js.CreateStream(ctx, want)
+		if err != nil {
+			return fmt.Errorf("create stream %s: %w", want.Name, err)
+		}
+		return nil
+	}
+	for _, s := range settings() {
+		s.set(have, want)
+	}
+	if _, err = t.js.UpdateStream(ctx, *have); err != nil {
+		return fmt.Errorf("update stream %s: %w", want.Name, err)
+	}
+	return nil
+}
+
+func (t *Topology) streams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead()}
+}
+
+func (t *Topology) updates() jetstream.StreamConfig {
+	source := t.subjects.Updates()
+	return t.common(jetstream.StreamConfig{
+		Name:        t.subjects.UpdatesStream(),
+		Description: "presence updates as homeservers published them, by partition",
+		Subjects:    []string{source},
+		SubjectTransform: &jetstream.SubjectTransformConfig{
+			Source:      source,
+			Destination: t.subjects.UpdateTransform(t.config.Partitions),
+		},
+		MaxAge:      t.config.Updates.MaxAge,
+		MaxBytes:    t.config.Updates.MaxBytes,
+		Discard:     jetstream.DiscardOld,
+		AllowDirect: true,
+	})
+}
+
+func (t *Topology) deliveries() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:               t.subjects.DeliveriesStream(),
+		Description:        "presence deliveries, dead letters and the checkpoints they were committed with",
+		Subjects:           []string{t.subjects.Deliveries(), t.subjects.Checkpoints(), t.subjects.DeadAll()},
+		MaxAge:             t.config.Deliveries.MaxAge,
+		MaxBytes:           t.config.Deliveries.MaxBytes,
+		Discard:            jetstream.DiscardNew,
+		AllowDirect:        true,
+		AllowRollup:        true,
+		AllowMsgTTL:        true,
+		AllowAtomicPublish: true,
+	})
+}
+
+func (t *Topology) dead() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:        t.subjects.DeadStream(),
+		Description: "presence updates that could not be routed, with the reason",
+		Sources:     []*jetstream.StreamSource{{Name: t.subjects.DeliveriesStream(), FilterSubject: t.subjects.DeadAll()}},
+		MaxAge:      t.config.Dead.MaxAge,
+		MaxBytes:    -1,
+		Discard:     jetstream.DiscardOld,
+		AllowDirect: true,
+	})
+}
+
+func (t *Topology) common(c jetstream.StreamConfig) jetstream.StreamConfig {
+	c.Retention = jetstream.LimitsPolicy
+	c.Replicas = t.config.Replicas
+	c.Storage = jetstream.FileStorage
+	if t.config.Storage == Memory {
+		c.Storage = jetstream.MemoryStorage
+	}
+	return c
+}
+
+func compare(have *jetstream.StreamConfig, want jetstream.StreamConfig) []Change {
+	if have == nil {
+		return []Change{{Stream: want.Name, Action: Create, Want: describe(want)}}
+	}
+	var changes []Change
+	for _, s := range settings() {
+		if !s.differs(*have, want) {
+			continue
+		}
+		change := Change{Stream: want.Name, Action: Update, Setting: s.name, Have: s.show(*have), Want: s.show(want)}
+		if reason := s.refuse(*have, want); reason != "" {
+			change.Action, change.Reason = Refuse, reason
+		}
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+func describe(c jetstream.StreamConfig) string {
+	var parts []string
+	for _, s := range settings() {
+		if value := s.show(c); value != "false" && value != "none" {
+			parts = append(parts, s.name+" "+value)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

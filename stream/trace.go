@@ -1,0 +1,103 @@
+package stream
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// traces follows updates that carry a W3C trace context: one span while the
+// update is routed, one while it is committed, and the context of the second in
+// its deliveries. Updates without one cost nothing.
+type traces struct {
+	tracer trace.Tracer
+}
+
+// tracing is the trace of one update: its route span, later its commit span.
+type tracing struct {
+	ctx  context.Context //nolint:containedctx // A span is handed on by its context only, and lives as long as its batch.
+	span trace.Span
+}
+
+func (t tracing) header() string {
+	carrier := make(propagation.MapCarrier, 1)
+	propagation.TraceContext{}.Inject(t.ctx, carrier)
+	return carrier[traceHeader]
+}
+
+// route begins the route spans of those updates that carry a trace context, by
+// sequence.
+func (t traces) route(ctx context.Context, updates []update) map[uint64]tracing {
+	var begun map[uint64]tracing
+	for _, u := range updates {
+		if len(u.header) == 0 || u.header.Get(traceHeader) == "" {
+			continue
+		}
+		if begun == nil {
+			begun = make(map[uint64]tracing)
+		}
+		parent := propagation.TraceContext{}.Extract(ctx, headerCarrier(u.header))
+		spanContext, span := t.tracer.Start(parent, "route", trace.WithAttributes(attribute.Int64("sequence", int64(u.sequence)))) //nolint:gosec // Sequences stay far below 2^63.
+		begun[u.sequence] = tracing{ctx: spanContext, span: span}
+	}
+	return begun
+}
+
+// commit ends the route spans of b's updates and begins their commit spans.
+func (t traces) commit(b batch) []trace.Span {
+	if len(b.traces) == 0 {
+		return nil
+	}
+	var spans []trace.Span
+	for _, u := range b.updates {
+		routed, ok := b.traces[u.sequence]
+		if !ok {
+			continue
+		}
+		routed.span.End()
+		ctx, span := t.tracer.Start(routed.ctx, "commit")
+		b.traces[u.sequence] = tracing{ctx: ctx, span: span}
+		spans = append(spans, span)
+	}
+	return spans
+}
+
+// trace returns the traceparent of the newest state that has one, else "".
+func (b batch) trace(states []presence.UserState) string {
+	if len(b.traces) == 0 {
+		return ""
+	}
+	for i := len(states) - 1; i >= 0; i-- {
+		published := states[i].Published()
+		if published == nil {
+			continue
+		}
+		if traced, ok := b.traces[published.Position]; ok {
+			return traced.header()
+		}
+	}
+	return ""
+}
+
+// headerCarrier reads the header of a message as a trace context carrier.
+type headerCarrier nats.Header
+
+// Get returns the first value of key.
+func (c headerCarrier) Get(key string) string { return nats.Header(c).Get(key) }
+
+// Set sets the value of key.
+func (c headerCarrier) Set(key, value string) { nats.Header(c).Set(key, value) }
+
+// Keys returns the keys.
+func (c headerCarrier) Keys() []string {
+	keys := make([]string, 0, len(c))
+	for key := range c {
+		keys = append(keys, key)
+	}
+	return keys
+}

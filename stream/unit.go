@@ -1,0 +1,24 @@
+package stream
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// unit is a part of a partition's work that is committed whole: messages, and
+// the position that the partition has once they are stored. It fits one atomic
+// batch. A unit without messages only moves the position.
+type unit struct {
+	partition *partition
+	messages  []message // deliveries first, then dead letters
+	bytes     int       // of the messages' data
+	upTo      position
+	staged    bool // whether it holds one of the partition's slots
+
+	updates []time.Time           // when each update was stored that upTo completes
+	dead    map[wire.Reason]int64 // how many of the messages are dead letters
+	spans   []trace.Span          // end when the unit is committed
+}
