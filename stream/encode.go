@@ -43,12 +43,18 @@ func (e *encoder) split(b batch, yield func(unit) bool) bool {
 	if len(b.updates) == 1 {
 		return e.slices(b, yield)
 	}
-	for _, half := range b.halves() {
-		if !e.split(half, yield) {
+	for _, part := range b.cut(fitting(len(b.updates), len(b.recipients)+len(b.letters))) {
+		if !e.split(part, yield) {
 			return false
 		}
 	}
 	return true
+}
+
+// fitting returns how many of a batch's updates likely make no more messages
+// than fit one unit: at least one, and not all.
+func fitting(updates, messages int) int {
+	return max(1, min(updates-1, updates*maxUnitMessages/max(messages, 1)))
 }
 
 // hand yields a unit that covers b, with the commit spans of its updates.

@@ -11,9 +11,9 @@ import (
 // being committed and one that is ready for the next commit.
 const slotsPerPartition = 2
 
-// pairsPerBatch is how many pairs of update and recipient a batch aims at: where
-// updates have many recipients, fewer of them are routed together.
-const pairsPerBatch = 16 << 10
+// firstBatch is how many updates are routed together before it is known how many
+// recipients they have.
+const firstBatch = 16
 
 // errRolledBack is why a partition is claimed anew: the deliveries stream went
 // back to an older checkpoint, and what was committed since is gone.
@@ -46,10 +46,10 @@ type partition struct {
 	held  *update // taken from the reader, but of another epoch than the batch before it
 }
 
-func newPartition(claimed claim, limit int, stop context.CancelCauseFunc) *partition {
+func newPartition(claimed claim, batch int, stop context.CancelCauseFunc) *partition {
 	return &partition{
 		number: claimed.partition, slots: make(chan struct{}, slotsPerPartition), stop: stop,
-		revision: claimed.revision, commit: claimed.commit, limit: limit,
+		revision: claimed.revision, commit: claimed.commit, limit: min(firstBatch, batch),
 	}
 }
 
@@ -96,13 +96,16 @@ func (p *partition) first(ctx context.Context, arrived <-chan update) []update {
 	}
 }
 
-// adapt chooses the size of the next batch from how many recipients the updates
-// of this one had.
-func (p *partition) adapt(updates, pairs, most int) {
-	p.limit = most
-	if pairs > 0 {
-		p.limit = max(1, min(most, pairsPerBatch*updates/pairs))
+// adapt chooses the size of the next batch, most updates at most, from how many
+// messages the updates of this one made: a whole number of such batches is to fill
+// an atomic batch.
+func (p *partition) adapt(updates, messages, most int) {
+	if messages == 0 {
+		p.limit = most
+		return
 	}
+	units := max(1, (maxBatchMessages*updates+messages*most-1)/(messages*most))
+	p.limit = max(1, min(most, (maxBatchMessages-units)*updates/(messages*units)))
 }
 
 // stage hands a unit to the committer, once one of the partition's slots is free.

@@ -52,19 +52,19 @@ func (w *pipeline) carry(ctx context.Context, p *partition, updates []update) er
 	if err != nil {
 		return err
 	}
-	pairs := 0
+	messages := 0
 	for _, part := range parts {
 		if w.resumes(updates[0]) {
 			part.recipients = behind(part.recipients, w.half.after)
 		}
-		pairs += part.pairs()
 		for u := range w.encoder.units(part) {
+			messages += len(u.messages)
 			if err := p.stage(ctx, u, w.staged); err != nil {
 				return err
 			}
 		}
 	}
-	p.adapt(len(updates), pairs, w.most)
+	p.adapt(len(updates), messages, w.most)
 	return nil
 }
 
@@ -82,12 +82,4 @@ func behind(recipients []routing.Recipient, after presence.UserID) []routing.Rec
 		from++
 	}
 	return recipients[from:]
-}
-
-func (b batch) pairs() int {
-	pairs := 0
-	for _, r := range b.recipients {
-		pairs += len(r.States)
-	}
-	return pairs
 }

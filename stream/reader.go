@@ -136,7 +136,7 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer, recon
 
 // receive takes one message over. It runs in the subscription's goroutine.
 func (r *reader) receive(ctx context.Context, m jetstream.Msg, delivered uint64) error {
-	if ctx.Err() != nil {
+	if ended(ctx) {
 		return nil
 	}
 	meta, err := m.Metadata()

@@ -72,8 +72,7 @@ func (r *router) decodeOne(u update) (presence.UserState, error) {
 }
 
 func reason(err error) wire.Reason {
-	var invalid *wire.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*wire.InvalidError](err); ok {
 		return invalid.Reason
 	}
 	return wire.Malformed
@@ -122,7 +121,7 @@ func isolates(f routing.Failure) bool {
 
 func (r *router) halve(ctx context.Context, b batch) ([]batch, error) {
 	var parts []batch
-	for _, half := range b.halves() {
+	for _, half := range b.cut(len(b.updates) / 2) {
 		result, err := r.ask(ctx, half.states)
 		if err != nil {
 			return nil, err
@@ -136,42 +135,42 @@ func (r *router) halve(ctx context.Context, b batch) ([]batch, error) {
 	return parts, nil
 }
 
-// halves cuts a batch between two updates. Recipients are cut by the states they
-// receive; states that a router made up go with the second half.
-func (b batch) halves() [2]batch {
-	middle := len(b.updates) / 2
-	last := b.updates[middle-1].sequence
-	var halves [2]batch
-	halves[0] = batch{partition: b.partition, updates: b.updates[:middle], traces: b.traces}
-	halves[1] = batch{partition: b.partition, updates: b.updates[middle:], traces: b.traces}
+// cut cuts a batch behind its first n updates. Recipients are cut by the states
+// they receive; states that a router made up go with the second part.
+func (b batch) cut(n int) [2]batch {
+	last := b.updates[n-1].sequence
+	parts := [2]batch{
+		{partition: b.partition, updates: b.updates[:n], traces: b.traces},
+		{partition: b.partition, updates: b.updates[n:], traces: b.traces},
+	}
 	for _, s := range b.states {
-		half := &halves[half(s, last)]
-		half.states = append(half.states, s)
+		part := &parts[side(s, last)]
+		part.states = append(part.states, s)
 	}
 	for _, l := range b.letters {
-		if l.update.sequence <= last {
-			halves[0].letters = append(halves[0].letters, l)
-		} else {
-			halves[1].letters = append(halves[1].letters, l)
+		part := &parts[0]
+		if l.update.sequence > last {
+			part = &parts[1]
 		}
+		part.letters = append(part.letters, l)
 	}
 	for _, r := range b.recipients {
-		cut := slices.IndexFunc(r.States, func(s presence.UserState) bool { return half(s, last) == 1 })
-		if cut < 0 {
-			cut = len(r.States)
+		at := slices.IndexFunc(r.States, func(s presence.UserState) bool { return side(s, last) == 1 })
+		if at < 0 {
+			at = len(r.States)
 		}
-		for i, states := range [][]presence.UserState{r.States[:cut], r.States[cut:]} {
+		for i, states := range [2][]presence.UserState{r.States[:at], r.States[at:]} {
 			if len(states) > 0 {
-				part := r
-				part.States = states
-				halves[i].recipients = append(halves[i].recipients, part)
+				r.States = states
+				parts[i].recipients = append(parts[i].recipients, r)
 			}
 		}
 	}
-	return halves
+	return parts
 }
 
-func half(s presence.UserState, last uint64) int {
+// side returns 0 for states of updates up to last, 1 for the others.
+func side(s presence.UserState, last uint64) int {
 	if p := s.Published(); p != nil && p.Position <= last {
 		return 0
 	}

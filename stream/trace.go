@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/attribute"
@@ -72,8 +73,8 @@ func (b batch) trace(states []presence.UserState) string {
 	if len(b.traces) == 0 {
 		return ""
 	}
-	for i := len(states) - 1; i >= 0; i-- {
-		published := states[i].Published()
+	for _, s := range slices.Backward(states) {
+		published := s.Published()
 		if published == nil {
 			continue
 		}

@@ -149,11 +149,13 @@ func (w *Worker) stopWithin(work context.Context, abandon context.CancelCauseFun
 
 // ignoreEnd returns nil where err only says that ctx has ended.
 func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if ended(ctx) {
 		return nil
 	}
 	return err
 }
+
+func ended(ctx context.Context) bool { return ctx.Err() != nil }
 
 // serveAll serves the claims until ctx ends or all are lost. Only where all are
 // lost, it returns the errors that say to whom.
@@ -164,7 +166,7 @@ func (w *Worker) serveAll(ctx, work context.Context, claims []claim) error {
 		all.Go(func() { errs[i] = w.serve(ctx, work, c) })
 	}
 	all.Wait()
-	if w.serving.Load() > 0 || ctx.Err() != nil {
+	if w.serving.Load() > 0 || ended(ctx) {
 		return nil
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,3 @@
+// Package integration holds the journeys, fault tests and benchmarks that run
+// the real programs: the router-worker binary and nats-server processes.
+package integration
