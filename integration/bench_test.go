@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,9 +26,10 @@ const (
 )
 
 // BenchmarkPipeline measures how fast one worker routes a backlog, on a
-// nats-server process beside it, and prints the ratio to R: the rate at which the
-// same server takes messages like the deliveries with PublishAsync, measured
-// right before. One operation is one update.
+// nats-server process beside it, and prints the ratio to two limits of the same
+// server, measured right before: R, the rate at which it takes messages like the
+// deliveries with PublishAsync, and B, the rate at which it takes them in atomic
+// batches of 1,000, one at a time. One operation is one update.
 func BenchmarkPipeline(b *testing.B) {
 	for _, storage := range []stream.Storage{stream.File, stream.Memory} {
 		for _, k := range []int{1, 10} {
@@ -44,7 +46,7 @@ func benchPipeline(b *testing.B, storage stream.Storage, k, random int) {
 	server := natstest.StartProcess(b, natstest.ProcessOptions{Binary: binaries.natsServer})
 	bench := newPipelineBench(b, server.URL(), storage, benchRoutes(k, random))
 	bench.publishUpdates(b, b.N)
-	raw := bench.rawRate(b)
+	raw, batched := bench.rawRates(b)
 
 	b.ResetTimer()
 	took := bench.drain(b, b.N)
@@ -54,7 +56,9 @@ func benchPipeline(b *testing.B, storage stream.Storage, k, random int) {
 	b.ReportMetric(updates, "updates/s")
 	b.ReportMetric(updates*float64(k), "pairs/s")
 	b.ReportMetric(raw, "R/s")
+	b.ReportMetric(batched, "B/s")
 	b.ReportMetric(updates*float64(k)/raw, "pairs/R")
+	b.ReportMetric(updates*float64(k)/batched, "pairs/B")
 }
 
 func benchRoutes(k, random int) []static.Route {
@@ -136,9 +140,9 @@ func benchUpdate(user presence.UserID, n int) []byte {
 		user, 1795378782000+n, 1795378782000+n)
 }
 
-// rawRate returns R: messages per second with PublishAsync into a stream like the
-// deliveries stream.
-func (p *pipelineBench) rawRate(b *testing.B) float64 {
+// rawRates returns R and B: messages per second with PublishAsync and with atomic
+// batches, into a stream like the deliveries stream.
+func (p *pipelineBench) rawRates(b *testing.B) (raw, batched float64) {
 	b.Helper()
 	config := jetstream.StreamConfig{
 		Name: "RAW", Subjects: []string{"raw.>"}, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
@@ -151,16 +155,46 @@ func (p *pipelineBench) rawRate(b *testing.B) float64 {
 		b.Fatal(err)
 	}
 	payload := benchUpdate(benchUser(0), 0)
-	const messages = 200_000
-	began := time.Now()
-	p.publish(b, messages, func(i int) (string, []byte) {
+	message := func(i int) (string, []byte) {
 		return fmt.Sprintf("raw.local.7.example%%2Ecom.reader%d", i%benchRecipients), payload
-	})
-	rate := messages / time.Since(began).Seconds()
+	}
+	const messages = 100_000
+	raw = rate(messages, func() { p.publish(b, messages, message) })
+	batched = rate(messages, func() { p.publishBatches(b, messages, message) })
 	if err := p.js.DeleteStream(b.Context(), "RAW"); err != nil {
 		b.Fatal(err)
 	}
-	return rate
+	return raw, batched
+}
+
+func rate(n int, work func()) float64 {
+	began := time.Now()
+	work()
+	return float64(n) / time.Since(began).Seconds()
+}
+
+// publishBatches publishes n messages, a multiple of 1,000, in atomic batches.
+func (p *pipelineBench) publishBatches(b *testing.B, n int, message func(i int) (string, []byte)) {
+	b.Helper()
+	const size = 1000
+	for first := 0; first < n; first += size {
+		batch := nats.Header{"Nats-Batch-Id": {fmt.Sprintf("batch-%d", first)}, "Nats-Batch-Sequence": {""}}
+		for i := range size {
+			batch["Nats-Batch-Sequence"][0] = strconv.Itoa(i + 1)
+			subject, data := message(first + i)
+			m := &nats.Msg{Subject: subject, Data: data, Header: batch}
+			if i < size-1 {
+				if err := p.nc.PublishMsg(m); err != nil {
+					b.Fatal(err)
+				}
+				continue
+			}
+			batch["Nats-Batch-Commit"] = []string{"1"}
+			if _, err := p.js.PublishMsg(b.Context(), m); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }
 
 func (p *pipelineBench) publish(b *testing.B, n int, message func(i int) (string, []byte)) {

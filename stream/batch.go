@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -43,53 +42,85 @@ type fencedCheckpoint struct {
 	revision uint64
 }
 
-// batchPublisher publishes atomic batches (NATS ADR-50) into the deliveries
-// stream. It is used by one goroutine at a time.
-type batchPublisher struct {
+// atomicBatch is an atomic batch on its way to the server, which keeps its messages
+// apart until the commit. It is used by one goroutine.
+type atomicBatch struct {
 	nc     *nats.Conn
 	stream string
+	id     string
+	sent   int
 	out    nats.Msg // reused: publishing copies it into the connection's buffer
+	err    error    // why the batch cannot be committed any more
 }
 
-func newBatchPublisher(nc *nats.Conn, stream string) *batchPublisher {
-	return &batchPublisher{nc: nc, stream: stream, out: nats.Msg{Header: make(nats.Header)}}
+func newAtomicBatch(nc *nats.Conn, stream, id string) *atomicBatch {
+	return &atomicBatch{nc: nc, stream: stream, id: id, out: nats.Msg{Header: nats.Header{batchIDHeader: {id}}}}
 }
 
-// publish sends one batch and waits for the server's answer. It returns the
-// sequence of the last message; the others stand right before it, in order. An
-// *jetstream.APIError means that nothing was stored; any other error leaves the
-// outcome open.
-func (b *batchPublisher) publish(ctx context.Context, id string, messages []message, ends []fencedCheckpoint) (uint64, error) {
-	clear(b.out.Header)
-	b.set(batchIDHeader, id)
-	for i, m := range messages {
-		b.set(batchSequenceHeader, strconv.Itoa(i+1))
+// add sends messages ahead of the commit. Where that does not work, the commit
+// says so.
+func (b *atomicBatch) add(messages []message) {
+	for _, m := range messages {
 		b.set(wire.SourceHeader, m.source)
 		b.set(traceHeader, m.trace)
-		if err := b.send(m.subject, m.data); err != nil {
-			return 0, err
-		}
+		b.send(m.subject, m.data)
 	}
+}
+
+// commit sends the checkpoints, at least one, with which the server stores the
+// batch, and returns a channel that receives what became of it.
+func (b *atomicBatch) commit(ctx context.Context, ends []fencedCheckpoint) <-chan outcome {
 	b.set(wire.SourceHeader, "")
 	b.set(traceHeader, "")
 	b.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	b.set(jetstream.MsgTTLHeader, "never")
-	for i, c := range ends {
-		b.set(batchSequenceHeader, strconv.Itoa(len(messages)+i+1))
+	last := len(ends) - 1
+	for _, c := range ends[:last] {
 		b.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(c.revision, 10))
-		if i == len(ends)-1 {
-			b.set(batchCommitHeader, "1")
-			return b.commit(ctx, c)
-		}
-		if err := b.send(c.subject, c.data); err != nil {
-			return 0, err
-		}
+		b.send(c.subject, c.data)
 	}
-	return 0, errors.New("publish batch: it holds no checkpoint")
+	b.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(ends[last].revision, 10))
+	b.set(batchCommitHeader, "1")
+	b.set(batchSequenceHeader, strconv.Itoa(b.sent+1))
+	b.out.Subject, b.out.Data = ends[last].subject, ends[last].data
+	answer := make(chan outcome, 1)
+	if b.err != nil {
+		answer <- outcome{err: b.err}
+		return answer
+	}
+	go func() { answer <- b.request(ctx) }()
+	return answer
+}
+
+// outcome is what became of an atomic batch. An err that is an
+// *jetstream.APIError means that nothing was stored; any other leaves it open.
+type outcome struct {
+	last uint64 // sequence of the last message; the others stand right before it, in order
+	err  error
+}
+
+func (b *atomicBatch) request(ctx context.Context) outcome {
+	reply, err := b.nc.RequestMsgWithContext(ctx, &b.out)
+	if err != nil {
+		return outcome{err: fmt.Errorf("commit to stream %s: %w", b.stream, err)}
+	}
+	var ack struct {
+		Sequence uint64              `json:"seq"`
+		Error    *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(reply.Data, &ack); {
+	case err != nil:
+		return outcome{err: fmt.Errorf("commit to stream %s: decode the answer %.80q: %w", b.stream, reply.Data, err)}
+	case ack.Error != nil:
+		return outcome{err: fmt.Errorf("commit to stream %s: %w", b.stream, ack.Error)}
+	case ack.Sequence == 0:
+		return outcome{err: fmt.Errorf("commit to stream %s: the answer %.80q holds no sequence", b.stream, reply.Data)}
+	}
+	return outcome{last: ack.Sequence}
 }
 
 // set puts one header value into the reused message; "" takes the header away.
-func (b *batchPublisher) set(key, value string) {
+func (b *atomicBatch) set(key, value string) {
 	switch values := b.out.Header[key]; {
 	case value == "":
 		delete(b.out.Header, key)
@@ -100,37 +131,14 @@ func (b *batchPublisher) set(key, value string) {
 	}
 }
 
-func (b *batchPublisher) send(subject string, data []byte) error {
+func (b *atomicBatch) send(subject string, data []byte) {
+	if b.err != nil {
+		return
+	}
+	b.sent++
+	b.set(batchSequenceHeader, strconv.Itoa(b.sent))
 	b.out.Subject, b.out.Data = subject, data
 	if err := b.nc.PublishMsg(&b.out); err != nil {
-		return fmt.Errorf("publish to %s: %w", subject, err)
+		b.err = fmt.Errorf("publish to %s: %w", subject, err)
 	}
-	return nil
-}
-
-func (b *batchPublisher) commit(ctx context.Context, last fencedCheckpoint) (uint64, error) {
-	b.out.Subject, b.out.Data = last.subject, last.data
-	reply, err := b.nc.RequestMsgWithContext(ctx, &b.out)
-	if err != nil {
-		return 0, fmt.Errorf("commit to stream %s: %w", b.stream, err)
-	}
-	return decodeAck(b.stream, reply.Data)
-}
-
-// decodeAck returns the sequence that an acknowledgement confirms.
-func decodeAck(stream string, data []byte) (uint64, error) {
-	var ack struct {
-		Sequence uint64              `json:"seq"`
-		Error    *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(data, &ack); err != nil {
-		return 0, fmt.Errorf("commit to stream %s: decode the answer %.80q: %w", stream, data, err)
-	}
-	if ack.Error != nil {
-		return 0, fmt.Errorf("commit to stream %s: %w", stream, ack.Error)
-	}
-	if ack.Sequence == 0 {
-		return 0, fmt.Errorf("commit to stream %s: the answer %.80q holds no sequence", stream, data)
-	}
-	return ack.Sequence, nil
 }

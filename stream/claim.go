@@ -86,7 +86,7 @@ func (c *claimer) write(ctx context.Context, partition int, revision uint64, che
 	if err == nil {
 		return ack.Sequence, nil
 	}
-	if refused(err) || !open(err) {
+	if refused(err) || !undecided(err) {
 		return 0, err
 	}
 	return c.written(ctx, partition, checkpoint.Commit, err)

@@ -2,22 +2,22 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// committer commits the units of all partitions of a worker, as many as are ready
-// in one atomic batch, one batch at a time.
+// committer commits the units of all partitions of a worker: as many as are ready
+// in one atomic batch, one commit at a time. While one is in flight, the
+// deliveries of the next are sent ahead; its checkpoints follow when the outcome
+// is known.
 type committer struct {
-	batches     *batchPublisher
+	nc          *nats.Conn
 	checkpoints checkpoints
 	subjects    wire.Subjects
 	instance    string // unique to this process: its commit IDs begin with it
@@ -28,265 +28,174 @@ type committer struct {
 	telemetry   *telemetry
 
 	// Of the goroutine in run alone.
-	waiting []unit                  // taken from staged, in order
-	idle    map[*partition]position // positions that no message has committed yet
-	commits int
+	arriving <-chan unit             // staged, nil once that is closed and empty
+	next     *group                  // what the next commit holds so far
+	waiting  []unit                  // what does not fit next, in order
+	idle     map[*partition]position // positions that no message has committed yet
+	commits  int
 }
 
 // run commits what is staged until staged is closed and everything is committed,
 // or until ctx ends.
 func (c *committer) run(ctx context.Context) error {
-	tick := time.NewTicker(c.config.CheckpointInterval)
-	defer tick.Stop()
-	for open := true; open || len(c.waiting) > 0; {
-		if len(c.waiting) == 0 {
-			open = c.wait(ctx, tick.C)
-		}
-		if ctx.Err() != nil {
+	due := time.NewTicker(c.config.CheckpointInterval)
+	defer due.Stop()
+	c.arriving, c.next = c.staged, c.newGroup()
+	for {
+		c.collect(ctx, due.C)
+		if ended(ctx) {
 			return fmt.Errorf("commit what is routed: %w", context.Cause(ctx))
 		}
-		c.drain(ctx, tick.C)
-		if g := c.gather(); len(g.units) > 0 {
-			c.commit(ctx, g)
+		if len(c.next.units) == 0 {
+			return nil
 		}
+		c.commit(ctx, due.C)
 	}
-	return nil
 }
 
-// wait takes one unit, or every idle position when they are due. It reports
-// false once staged is closed.
-func (c *committer) wait(ctx context.Context, due <-chan time.Time) bool {
-	select {
-	case u, open := <-c.staged:
-		if !open {
-			c.flushIdle()
-			return false
-		}
-		c.queue(ctx, u)
-	case <-due:
-		c.flushIdle()
-	case <-ctx.Done():
-	}
-	return true
-}
-
-// drain takes what else is staged by now.
-func (c *committer) drain(ctx context.Context, due <-chan time.Time) {
-	for {
+// collect waits until there is something to commit, then takes what else is
+// staged by now. Once staged is closed, that is what is idle, too.
+func (c *committer) collect(ctx context.Context, due <-chan time.Time) {
+	for len(c.next.units) == 0 && c.arriving != nil && !ended(ctx) {
 		select {
+		case u, open := <-c.arriving:
+			c.receive(ctx, u, open)
 		case <-due:
 			c.flushIdle()
-		case u, open := <-c.staged:
-			if !open {
-				return
-			}
-			c.queue(ctx, u)
+		case <-ctx.Done():
+		}
+	}
+	for c.arriving != nil {
+		select {
+		case u, open := <-c.arriving:
+			c.receive(ctx, u, open)
 		default:
 			return
 		}
 	}
+	c.flushIdle()
 }
 
-// queue puts a unit behind the others. One that delivers nothing only moves the
-// position: of the unit before it, or of the next commit.
-func (c *committer) queue(ctx context.Context, u unit) {
-	if u.partition.lost.Load() {
+// receive takes one unit over. One that delivers nothing only moves the position,
+// and that can wait a while.
+func (c *committer) receive(ctx context.Context, u unit, open bool) {
+	switch {
+	case !open:
+		c.arriving = nil
+	case u.partition.lost.Load():
 		c.release(u)
-		return
-	}
-	if len(u.messages) > 0 {
+	case len(u.messages) == 0:
+		c.idle[u.partition] = u.upTo
+		c.telemetry.done(ctx, u)
+		c.release(u)
+	default:
 		delete(c.idle, u.partition)
-		c.waiting = append(c.waiting, u)
-		return
+		c.place(u)
 	}
-	c.idle[u.partition] = u.upTo
-	c.telemetry.done(ctx, u)
-	c.release(u)
 }
 
 func (c *committer) flushIdle() {
 	for p, upTo := range c.idle {
-		c.waiting = append(c.waiting, unit{partition: p, upTo: upTo})
+		c.place(unit{partition: p, upTo: upTo})
 	}
 	clear(c.idle)
 }
 
-// gather makes a group of the units that fit. A unit that does not fit keeps
-// the later ones of its partition back.
-func (c *committer) gather() *group {
-	c.commits++
-	g := &group{id: fmt.Sprintf("%s-%d", c.instance, c.commits)}
-	behind := make(map[*partition]bool)
-	kept := c.waiting[:0]
-	for _, u := range c.waiting {
-		if behind[u.partition] || !g.take(u) {
-			behind[u.partition] = true
-			kept = append(kept, u)
-		}
+// place puts u into the next commit, and sends its messages ahead, unless it does
+// not fit or would overtake another unit of its partition.
+func (c *committer) place(u unit) {
+	overtakes := slices.ContainsFunc(c.waiting, func(w unit) bool { return w.partition == u.partition })
+	if overtakes || !c.next.take(u) {
+		c.waiting = append(c.waiting, u)
+		return
 	}
-	clear(c.waiting[len(kept):])
-	c.waiting = kept
-	return g
+	if c.next.batch != nil {
+		c.next.batch.add(u.messages)
+	}
 }
 
-// commit commits g. It returns when every unit is committed, or its partition is
-// lost, or ctx has ended.
-func (c *committer) commit(ctx context.Context, g *group) {
-	began := time.Now()
-	retry := newBackOff()
-	for attempt := 1; len(g.units) > 0 && ctx.Err() == nil; attempt++ {
-		last, err := c.publish(ctx, g, attempt)
-		if err == nil {
-			c.landed(ctx, g, last)
-			break
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if c.settle(ctx, g, err) {
-			break
-		}
-		if !refused(err) || attempt > 3 {
-			c.stall.failed(err)
-		}
-		pause(ctx, retry.NextBackOff())
+// commit commits what next holds. It returns when every unit of it is committed,
+// or its partition is lost, or ctx has ended.
+func (c *committer) commit(ctx context.Context, due <-chan time.Time) {
+	g, began := c.next, time.Now()
+	attempt, cancel := context.WithTimeout(ctx, c.config.CommitTimeout)
+	defer cancel()
+	answer := c.send(attempt, g)
+	c.renew()
+	result := c.await(ctx, due, answer)
+	if result.err != nil {
+		c.insist(ctx, g, result.err)
+	} else {
+		c.landed(ctx, g, result.last)
 	}
-	c.stall.ended()
 	c.telemetry.committed(ctx, time.Since(began), g.size)
 }
 
-func (c *committer) publish(ctx context.Context, g *group, attempt int) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.CommitTimeout)
-	defer cancel()
-	// Each attempt is a batch of its own: the server may still hold a part of the
-	// one before.
-	id := fmt.Sprintf("%s-%d", g.id, attempt)
-	return c.batches.publish(ctx, id, g.messages(), g.checkpoints(c.subjects, c.config.ID))
+// send sends what has not been sent of g ahead, and the checkpoints.
+func (c *committer) send(ctx context.Context, g *group) <-chan outcome {
+	if g.batch == nil {
+		g.batch = c.newBatch(g)
+		for _, u := range g.units {
+			g.batch.add(u.messages)
+		}
+	}
+	return g.batch.commit(ctx, g.checkpoints(c.subjects, c.config.ID))
+}
+
+// renew begins the next commit with what is waiting.
+func (c *committer) renew() {
+	c.next = c.newGroup()
+	waiting := c.waiting
+	c.waiting = nil
+	for _, u := range waiting {
+		c.place(u)
+	}
+}
+
+func (c *committer) newGroup() *group {
+	c.commits++
+	g := &group{id: fmt.Sprintf("%s-%d", c.instance, c.commits)}
+	g.batch = c.newBatch(g)
+	return g
+}
+
+// newBatch returns a batch for one attempt to commit g. Each attempt is a batch
+// of its own: the server may still hold a part of the one before.
+func (c *committer) newBatch(g *group) *atomicBatch {
+	g.attempts++
+	return newAtomicBatch(c.nc, c.subjects.DeliveriesStream(), fmt.Sprintf("%s-%d", g.id, g.attempts))
+}
+
+// await takes units over while a commit is in flight, until its answer is there.
+func (c *committer) await(ctx context.Context, due <-chan time.Time, answer <-chan outcome) outcome {
+	for {
+		select {
+		case result := <-answer:
+			return result
+		case u, open := <-c.arriving:
+			c.receive(ctx, u, open)
+		case <-due:
+			c.flushIdle()
+		}
+	}
 }
 
 // landed notes that the server stored g, its last message at sequence last.
 func (c *committer) landed(ctx context.Context, g *group, last uint64) {
 	first := last - uint64(len(g.ends)) + 1
 	for i, p := range g.ends {
-		p.committed(first+uint64(i), g.id)
+		p.committed(first+uint64(i), g.id) //nolint:gosec // An index is not negative.
 	}
 	c.finish(ctx, g)
 }
 
 // finish counts the units of a group that landed and gives their slots back.
 func (c *committer) finish(ctx context.Context, g *group) {
+	c.stall.ended()
 	for _, u := range g.units {
 		c.telemetry.done(ctx, u)
 		c.release(u)
 	}
-}
-
-// refused reports whether err says that a checkpoint is not the one expected.
-func refused(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) &&
-		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
-}
-
-// open reports whether err leaves open what became of a batch. Every other
-// answer of the server says that nothing was stored by this attempt.
-func open(err error) bool {
-	var api *jetstream.APIError
-	return !errors.As(err, &api)
-}
-
-// settle finds out what became of g after an attempt that ended with cause. It
-// returns true where g landed, and takes the partitions out of g that are lost.
-func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
-	if !refused(cause) && !open(cause) {
-		return false
-	}
-	current, err := c.read(ctx, g)
-	if err != nil {
-		c.stall.failed(err)
-		return false
-	}
-	// The batch is atomic: one checkpoint of it tells of all. The others may have
-	// been taken over since.
-	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id }) {
-		c.adopt(ctx, g, current)
-		return true
-	}
-	for _, n := range current {
-		c.judge(ctx, g, n)
-	}
-	return false
-}
-
-// newest is the checkpoint of a partition as it stands on the server.
-type newest struct {
-	partition *partition
-	checkpoint
-}
-
-func (c *committer) read(ctx context.Context, g *group) ([]newest, error) {
-	var current []newest
-	for _, p := range g.ends {
-		found, err := c.checkpoints.read(ctx, p.number)
-		if err != nil {
-			return nil, err
-		}
-		current = append(current, newest{partition: p, checkpoint: found})
-	}
-	return current, nil
-}
-
-// adopt notes that g landed, from the checkpoints that stand there now.
-func (c *committer) adopt(ctx context.Context, g *group, current []newest) {
-	for _, n := range current {
-		if n.Commit == g.id {
-			n.partition.committed(n.revision, g.id)
-		} else {
-			c.lose(ctx, n)
-		}
-	}
-	c.finish(ctx, g)
-}
-
-// judge decides what the newest checkpoint of a partition means for a group that
-// did not land.
-func (c *committer) judge(ctx context.Context, g *group, n newest) {
-	p := n.partition
-	switch {
-	case n.revision == p.revision:
-		// Still ours: the next attempt may land.
-	case n.revision == 0:
-		c.log.Warn("checkpoint is gone, the deliveries stream was purged or made again: writing it anew",
-			"partition", p.number, "sequence", g.upTo(p).sequence)
-		p.revision = 0
-	case n.Commit == p.commit:
-		p.revision = n.revision
-	default:
-		c.lose(ctx, n)
-		for _, u := range g.drop(p) {
-			c.release(u)
-		}
-	}
-}
-
-// lose takes a partition away from this worker, because of the checkpoint that
-// somebody else wrote. Where the checkpoint is older than one this worker wrote,
-// the deliveries stream itself went back in time.
-func (c *committer) lose(ctx context.Context, n newest) {
-	p := n.partition
-	reason := error(&LostError{Partition: p.number, Owner: n.Worker})
-	if n.revision < p.revision || strings.HasPrefix(n.Commit, c.instance+"-") {
-		reason = errRolledBack
-	}
-	p.lose(reason)
-	delete(c.idle, p)
-	c.waiting = slices.DeleteFunc(c.waiting, func(u unit) bool {
-		if u.partition == p {
-			c.release(u)
-		}
-		return u.partition == p
-	})
-	c.telemetry.fenced(ctx, p.number)
 }
 
 // release gives the unit's slot back, so that its partition may stage another.

@@ -9,13 +9,16 @@ import (
 // maxGroupBytes bounds the data of one atomic batch, but for one unit alone.
 const maxGroupBytes = 16 << 20
 
-// group is the units of one atomic batch. Units of one partition are in order.
+// group is the units of one commit. Units of one partition are in order.
 type group struct {
 	id    string
 	units []unit
 	ends  []*partition // the partitions of the units, each once
 	size  int          // messages, checkpoints included
 	bytes int
+
+	attempts int          // to commit the group, this one included
+	batch    *atomicBatch // what has been sent of it in this attempt; nil where that is of no use any more
 }
 
 // take adds u where it fits and reports whether it did.
@@ -40,29 +43,23 @@ func (g *group) take(u unit) bool {
 	return true
 }
 
-// drop takes the units of a partition out and returns them.
+// drop takes the units of a partition out and returns them. What has been sent
+// of the group is of no use then.
 func (g *group) drop(p *partition) []unit {
-	var dropped, kept []unit
-	for _, u := range g.units {
+	if !slices.Contains(g.ends, p) {
+		return nil
+	}
+	var dropped []unit
+	units := g.units
+	*g = group{id: g.id, attempts: g.attempts}
+	for _, u := range units {
 		if u.partition == p {
 			dropped = append(dropped, u)
 		} else {
-			kept = append(kept, u)
+			g.take(u)
 		}
 	}
-	*g = group{id: g.id}
-	for _, u := range kept {
-		g.take(u)
-	}
 	return dropped
-}
-
-func (g *group) messages() []message {
-	messages := make([]message, 0, g.size)
-	for _, u := range g.units {
-		messages = append(messages, u.messages...)
-	}
-	return messages
 }
 
 // upTo returns the position that p has once the group is committed.

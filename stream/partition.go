@@ -8,8 +8,8 @@ import (
 )
 
 // slotsPerPartition is how many units of a partition may be staged: one that is
-// being committed and one that is ready for the next commit.
-const slotsPerPartition = 2
+// being committed, one that is sent ahead, and one that is ready to follow.
+const slotsPerPartition = 3
 
 // firstBatch is how many updates are routed together before it is known how many
 // recipients they have.

@@ -74,8 +74,8 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stal
 // final reports whether the server's answer stays the same however often it is
 // asked: the request itself is at fault.
 func final(err error) bool {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
 		return false
 	}
 	const clientErrors, notFound, tooMany = 400, 404, 429

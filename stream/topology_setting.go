@@ -79,8 +79,10 @@ func settings() []setting {
 			},
 		},
 		{
-			name:   "discard",
-			show:   func(c jetstream.StreamConfig) string { return strings.ToLower(c.Discard.String()) },
+			name: "discard",
+			show: func(c jetstream.StreamConfig) string {
+				return strings.TrimPrefix(strings.ToLower(c.Discard.String()), "discard")
+			},
 			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Discard = want.Discard },
 			refuse: never,
 		},

@@ -20,6 +20,10 @@ import (
 // errStopTimeout is why work ends that did not finish in time.
 var errStopTimeout = errors.New("not done within worker.stop_timeout")
 
+// instanceLength is enough of 32 letters that no two workers ever share an ID; it
+// goes into every message of every commit.
+const instanceLength = 12
+
 // Worker routes presence updates: it claims partitions, reads their updates, runs
 // the routers over them and commits the deliveries.
 type Worker struct {
@@ -54,7 +58,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	}
 	w := &Worker{
 		nc: nc, js: js, dispatcher: dispatcher, config: config, options: newOptions(opts),
-		instance: rand.Text(), local: make(map[presence.ServerName]bool),
+		instance: rand.Text()[:instanceLength], local: make(map[presence.ServerName]bool),
 	}
 	if w.config.Worker.ID == "" {
 		w.config.Worker.ID = w.instance[:8]
@@ -84,7 +88,7 @@ func (w *Worker) assemble() {
 		},
 	}
 	w.committer = &committer{
-		batches: newBatchPublisher(w.nc, w.subjects.DeliveriesStream()), checkpoints: points, subjects: w.subjects,
+		nc: w.nc, checkpoints: points, subjects: w.subjects,
 		instance: w.instance, config: w.config.Worker,
 		staged: make(chan unit, w.config.Streams.Partitions*slotsPerPartition),
 		idle:   make(map[*partition]position),

@@ -1,0 +1,29 @@
+package stream
+
+import (
+	"context"
+	"crypto/rand"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+)
+
+// OwnCommitter returns a function that commits one batch of deliveries and
+// a checkpoint with the committer's own client.
+func OwnCommitter(nc *nats.Conn, name string, deliveries int, data []byte) func(context.Context) error {
+	checkpoint, attempts, revision := "checkpoint."+rand.Text(), 0, uint64(0)
+	return func(ctx context.Context) error {
+		attempts++
+		messages := make([]message, 0, deliveries)
+		for i := range deliveries {
+			messages = append(messages, message{
+				subject: "deliver.local.7.example%2Ecom.reader" + strconv.Itoa(i), data: data, source: "7/1-256",
+			})
+		}
+		batch := newAtomicBatch(nc, name, checkpoint+"-"+strconv.Itoa(attempts))
+		batch.add(messages)
+		result := <-batch.commit(ctx, []fencedCheckpoint{{subject: checkpoint, data: data, revision: revision}})
+		revision = result.last
+		return result.err
+	}
+}

@@ -1,0 +1,151 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// insist finds out what became of g after an attempt that ended with cause, and
+// tries until g has landed, nothing is left of it, or ctx has ended.
+func (c *committer) insist(ctx context.Context, g *group, cause error) {
+	c.next.batch = nil // What was sent ahead may be lost as well, or be too old by then.
+	retry := newBackOff()
+	for attempt := 1; !ended(ctx); attempt++ {
+		if c.settle(ctx, g, cause) {
+			c.stall.ended()
+			return
+		}
+		if !refused(cause) || attempt > 3 {
+			c.stall.failed(cause)
+		}
+		pause(ctx, retry.NextBackOff())
+		result := c.again(ctx, g)
+		if result.err == nil {
+			c.landed(ctx, g, result.last)
+			return
+		}
+		cause = result.err
+	}
+}
+
+func (c *committer) again(ctx context.Context, g *group) outcome {
+	ctx, cancel := context.WithTimeout(ctx, c.config.CommitTimeout)
+	defer cancel()
+	g.batch = nil
+	return <-c.send(ctx, g)
+}
+
+// refused reports whether err says that a checkpoint is not the one expected.
+func refused(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// undecided reports whether err leaves open what became of a batch. Every other
+// answer of the server says that nothing was stored by this attempt.
+func undecided(err error) bool {
+	_, ok := errors.AsType[*jetstream.APIError](err)
+	return !ok
+}
+
+// settle reads where the partitions of g stand. It returns true where g landed or
+// nothing is left of it, and takes the partitions out of g that are lost.
+func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
+	if !refused(cause) && !undecided(cause) {
+		return false
+	}
+	current, err := c.read(ctx, g)
+	if err != nil {
+		c.stall.failed(err)
+		return false
+	}
+	// The batch is atomic: one checkpoint of it tells of all. The others may have
+	// been taken over since.
+	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id }) {
+		c.adopt(ctx, g, current)
+		return true
+	}
+	for _, n := range current {
+		c.judge(ctx, g, n)
+	}
+	return len(g.units) == 0
+}
+
+// newest is the checkpoint of a partition as it stands on the server.
+type newest struct {
+	partition *partition
+	checkpoint
+}
+
+func (c *committer) read(ctx context.Context, g *group) ([]newest, error) {
+	var current []newest
+	for _, p := range g.ends {
+		found, err := c.checkpoints.read(ctx, p.number)
+		if err != nil {
+			return nil, err
+		}
+		current = append(current, newest{partition: p, checkpoint: found})
+	}
+	return current, nil
+}
+
+// adopt notes that g landed, from the checkpoints that stand there now.
+func (c *committer) adopt(ctx context.Context, g *group, current []newest) {
+	for _, n := range current {
+		if n.Commit == g.id {
+			n.partition.committed(n.revision, g.id)
+		} else {
+			c.lose(ctx, n)
+		}
+	}
+	c.finish(ctx, g)
+}
+
+// judge decides what the newest checkpoint of a partition means for a group that
+// did not land.
+func (c *committer) judge(ctx context.Context, g *group, n newest) {
+	p := n.partition
+	switch {
+	case n.revision == p.revision:
+		// Still ours: the next attempt may land.
+	case n.revision == 0:
+		c.log.Warn("checkpoint is gone, the deliveries stream was purged or made again: writing it anew",
+			"partition", p.number, "sequence", g.upTo(p).sequence)
+		p.revision = 0
+	case n.Commit == p.commit:
+		p.revision = n.revision
+	default:
+		c.lose(ctx, n)
+		for _, u := range g.drop(p) {
+			c.release(u)
+		}
+	}
+}
+
+// lose takes a partition away from this worker, because of the checkpoint that
+// somebody else wrote. Where the checkpoint is older than one this worker wrote,
+// the deliveries stream itself went back in time.
+func (c *committer) lose(ctx context.Context, n newest) {
+	p := n.partition
+	reason := error(&LostError{Partition: p.number, Owner: n.Worker})
+	if n.revision < p.revision || strings.HasPrefix(n.Commit, c.instance+"-") {
+		reason = errRolledBack
+	}
+	p.lose(reason)
+	delete(c.idle, p)
+	for _, u := range c.next.drop(p) {
+		c.release(u)
+	}
+	c.waiting = slices.DeleteFunc(c.waiting, func(u unit) bool {
+		if u.partition == p {
+			c.release(u)
+		}
+		return u.partition == p
+	})
+	c.telemetry.fenced(ctx, p.number)
+}
