@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxUserIDBytes is the longest user ID that Matrix allows, sigil and server
@@ -21,7 +22,7 @@ type UserID struct {
 
 // ParseUserID returns the user ID that s spells, or an error wrapping
 // ErrInvalidUserID that says what is wrong. The first colon splits localpart
-// and server name. Historical localparts are accepted: any bytes but colon and
+// and server name. Historical localparts are accepted: any UTF-8 but colon and
 // NUL, also none at all.
 func ParseUserID(s string) (UserID, error) {
 	if len(s) > MaxUserIDBytes {
@@ -36,6 +37,9 @@ func ParseUserID(s string) (UserID, error) {
 	}
 	if strings.IndexByte(localpart, 0) >= 0 {
 		return UserID{}, fmt.Errorf("%w %q: has a NUL byte", ErrInvalidUserID, s)
+	}
+	if !utf8.ValidString(localpart) {
+		return UserID{}, fmt.Errorf("%w %q: is not UTF-8, which JSON cannot carry", ErrInvalidUserID, s)
 	}
 	if err := checkServerName(server); err != nil {
 		return UserID{}, fmt.Errorf("%w %q: %w", ErrInvalidUserID, s, err)

@@ -20,7 +20,6 @@ func TestParseUserID(t *testing.T) {
 		{name: "server with a port", in: "@jo.ann:matrix.org:8448", localpart: "jo.ann", server: "matrix.org:8448"},
 		{name: "server is an IPv6 address", in: "@x:[2001:db8::1]:8448", localpart: "x", server: "[2001:db8::1]:8448"},
 		{name: "historical localpart", in: "@Historical Caps!é/+=@:example.com", localpart: "Historical Caps!é/+=@", server: "example.com"},
-		{name: "localpart is no UTF-8", in: "@\xff:example.com", localpart: "\xff", server: "example.com"},
 		{name: "empty localpart", in: "@:example.com", localpart: "", server: "example.com"},
 		{name: "longest", in: "@" + strings.Repeat("a", 242) + ":example.com", localpart: strings.Repeat("a", 242), server: "example.com"},
 	} {
