@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,10 +61,30 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-// session reads through one consumer until it breaks or ctx ends.
+// session reads through one consumer until it breaks, the connection is made
+// again or ctx ends.
 func (r *reader) session(ctx context.Context) error {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	reconnected := r.nc.StatusChanged(nats.CONNECTED)
 	defer r.nc.RemoveStatusListener(reconnected)
+	watching.Go(func() {
+		select {
+		case <-reconnected:
+			end(errReconnected) // What was asked on the old connection is not answered any more.
+		case <-ctx.Done():
+		}
+	})
+	err := r.read(ctx)
+	if ended(ctx) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (r *reader) read(ctx context.Context) error {
 	resumed, err := r.continuity.resume(ctx, r.position)
 	if err != nil {
 		return err
@@ -74,7 +95,7 @@ func (r *reader) session(ctx context.Context) error {
 		return err
 	}
 	defer r.delete(ctx, consumer)
-	return r.consume(ctx, consumer, reconnected)
+	return r.consume(ctx, consumer)
 }
 
 func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
@@ -104,7 +125,7 @@ func (r *reader) delete(ctx context.Context, consumer jetstream.Consumer) {
 	_ = r.js.DeleteConsumer(ctx, r.subjects.UpdatesStream(), consumer.CachedInfo().Name)
 }
 
-func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer, reconnected <-chan nats.Status) error {
+func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	delivered := uint64(0)
@@ -123,14 +144,12 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer, recon
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", r.partition, err)
 	}
+	// Asked for before the end: afterwards it would not wait for a handler that runs.
+	closed := consuming.Closed()
 	r.stall.ended()
-	select {
-	case <-ctx.Done():
-	case <-reconnected:
-		end(errReconnected)
-	}
+	<-ctx.Done()
 	consuming.Stop()
-	<-consuming.Closed() // no handler runs any more: the position is ours again
+	<-closed // no handler runs any more: the position is ours again
 	return fmt.Errorf("read partition %d: %w", r.partition, context.Cause(ctx))
 }
 
