@@ -33,6 +33,8 @@ type committer struct {
 	waiting  []unit                  // what does not fit next, in order
 	idle     map[*partition]position // positions that no message has committed yet
 	commits  int
+
+	foundPurged time.Time // when a checkpoint was found to be gone last
 }
 
 // run commits what is staged until staged is closed and everything is committed,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -114,9 +115,7 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 	case n.revision == p.revision:
 		// Still ours: the next attempt may land.
 	case n.revision == 0:
-		c.log.Warn("checkpoint is gone, the deliveries stream was purged or made again: writing it anew",
-			"partition", p.number, "sequence", g.upTo(p).sequence)
-		p.revision = 0
+		c.purged(p)
 	case n.Commit == p.commit:
 		p.revision = n.revision
 	default:
@@ -125,6 +124,16 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 			c.release(u)
 		}
 	}
+}
+
+// purged has the checkpoint of p written anew, which is gone. The partitions find
+// that out one by one; it is logged once.
+func (c *committer) purged(p *partition) {
+	p.revision = 0
+	if time.Since(c.foundPurged) > reminder {
+		c.log.Warn("checkpoints are gone, the deliveries stream was purged or made again: writing them anew", "partition", p.number)
+	}
+	c.foundPurged = time.Now()
 }
 
 // lose takes a partition away from this worker, because of the checkpoint that

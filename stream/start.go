@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -62,6 +63,9 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stal
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrRefused) || final(err) {
 			return err
+		}
+		if denied := w.nc.LastError(); limit != noLimit && errors.Is(denied, nats.ErrPermissionViolation) {
+			return fmt.Errorf("permission denied: %w: %w", err, denied)
 		}
 		if limit != noLimit && time.Since(began) > limit {
 			return fmt.Errorf("gave up after %s: %w", limit, err)
