@@ -186,7 +186,7 @@ func (c *committer) await(ctx context.Context, due <-chan time.Time, answer <-ch
 func (c *committer) landed(ctx context.Context, g *group, last uint64) {
 	first := last - uint64(len(g.ends)) + 1
 	for i, p := range g.ends {
-		p.committed(first+uint64(i), g.id) //nolint:gosec // An index is not negative.
+		p.committed(first+uint64(i), g.id)
 	}
 	c.finish(ctx, g)
 }

@@ -1,4 +1,4 @@
-package stream
+package stream //nolint:testpackage // Exports the committer's client to the benchmark.
 
 import (
 	"context"

@@ -13,7 +13,6 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-//nolint:gochecknoglobals // The flags of a test must be known before its main function runs.
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 const maxUpdateBytes = 64 << 10
