@@ -32,8 +32,10 @@ type claimer struct {
 }
 
 // claim takes a partition over. It tries once; a refusal means that somebody
-// else wrote a checkpoint in between, and claiming again is safe.
-func (c *claimer) claim(ctx context.Context, partition int, commit string) (claim, error) {
+// else wrote a checkpoint in between, and claiming again is safe. reached is how
+// far this worker had come before the deliveries stream went back in time, zero
+// where it has not had the partition.
+func (c *claimer) claim(ctx context.Context, partition int, commit string, reached position) (claim, error) {
 	found, err := c.checkpoints.read(ctx, partition)
 	if err != nil {
 		return claim{}, err
@@ -42,11 +44,28 @@ func (c *claimer) claim(ctx context.Context, partition int, commit string) (clai
 	if err != nil {
 		return claim{}, err
 	}
+	if from.epoch, err = c.epoch(ctx, from, reached); err != nil {
+		return claim{}, err
+	}
 	revision, err := c.write(ctx, partition, found.revision, from.checkpoint(c.worker, commit))
 	if err != nil {
 		return claim{}, fmt.Errorf("claim partition %d: %w", partition, err)
 	}
 	return claim{partition: partition, position: from, revision: revision, commit: commit, before: found.Worker}, nil
+}
+
+// epoch returns the epoch to go on in. Where the updates stream went back in time
+// together with the deliveries stream, the checkpoint fits it and tells of no
+// break; what this worker has read does.
+func (c *claimer) epoch(ctx context.Context, from, reached position) (int64, error) {
+	if reached.created.IsZero() {
+		return from.epoch, nil
+	}
+	resumed, err := c.continuity.resume(ctx, reached)
+	if err != nil {
+		return 0, err
+	}
+	return max(from.epoch, resumed.epoch), nil
 }
 
 // position returns where to read from: behind the checkpoint, or where partitions

@@ -22,6 +22,7 @@ type committer struct {
 	subjects    wire.Subjects
 	instance    string // unique to this process: its commit IDs begin with it
 	config      WorkerConfig
+	groupBytes  int       // bound on the data of one commit
 	staged      chan unit // one place for every slot of every partition: staging never waits
 	stall       *stall
 	log         *slog.Logger
@@ -156,7 +157,7 @@ func (c *committer) renew() {
 
 func (c *committer) newGroup() *group {
 	c.commits++
-	g := &group{id: fmt.Sprintf("%s-%d", c.instance, c.commits)}
+	g := &group{id: fmt.Sprintf("%s-%d", c.instance, c.commits), most: c.groupBytes}
 	g.batch = c.newBatch(g)
 	return g
 }

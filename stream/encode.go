@@ -19,6 +19,10 @@ const headerRoom = 4 << 10
 // maxUnitMessages leaves room for the checkpoint in an atomic batch.
 const maxUnitMessages = maxBatchMessages - 1
 
+// maxUnitBytes bounds the data of a unit, but for what one update has for one
+// recipient, and so the memory that staged units take.
+const maxUnitBytes = 4 << 20
+
 // encoder makes units of batches that are routed.
 type encoder struct {
 	subjects   wire.Subjects
@@ -26,6 +30,7 @@ type encoder struct {
 	config     DeliveriesConfig
 	coalesce   bool
 	maxPayload int // bytes of data that the server takes in one message
+	maxBytes   int // of the data of a unit
 	traces     traces
 }
 
@@ -33,7 +38,10 @@ type encoder struct {
 // updates, and within one update that has more recipients than fit, between
 // recipients.
 func (e *encoder) units(b batch) iter.Seq[unit] {
-	return func(yield func(unit) bool) { e.split(b, yield) }
+	return func(yield func(unit) bool) {
+		e.traces.commit(b)
+		e.split(b, yield)
+	}
 }
 
 func (e *encoder) split(b batch, yield func(unit) bool) bool {
@@ -51,15 +59,18 @@ func (e *encoder) split(b batch, yield func(unit) bool) bool {
 	return true
 }
 
-// fitting returns how many of a batch's updates likely make no more messages
-// than fit one unit: at least one, and not all.
+// fitting returns how many of a batch's updates likely fit one unit: at least one,
+// and not all. Where it is not for the number of messages, that is half of them.
 func fitting(updates, messages int) int {
+	if messages <= maxUnitMessages {
+		return updates / 2
+	}
 	return max(1, min(updates-1, updates*maxUnitMessages/max(messages, 1)))
 }
 
 // hand yields a unit that covers b, with the commit spans of its updates.
 func (e *encoder) hand(b batch, u unit, yield func(unit) bool) bool {
-	u.spans = e.traces.commit(b)
+	u.spans = b.spans()
 	return yield(u)
 }
 
@@ -69,7 +80,8 @@ func (e *encoder) fit(b batch) (unit, bool) {
 		return unit{}, false
 	}
 	u := e.unit(b)
-	return u, len(u.messages) <= maxUnitMessages
+	whole := len(b.updates) == 1 && len(b.recipients) <= 1
+	return u, len(u.messages) <= maxUnitMessages && (u.bytes <= e.maxBytes || whole)
 }
 
 // slices yields a batch of one update in slices of its recipients. Each but the

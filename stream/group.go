@@ -9,6 +9,16 @@ import (
 // maxGroupBytes bounds the data of one atomic batch, but for one unit alone.
 const maxGroupBytes = 16 << 20
 
+// groupBytes returns the bound that goes with a limit of the deliveries stream:
+// what is larger than the limit would never be stored. Headers and subjects, which
+// the stream counts too, may be larger than the data.
+func groupBytes(limit int64) int {
+	if limit <= 0 {
+		return maxGroupBytes
+	}
+	return int(min(maxGroupBytes, limit/4))
+}
+
 // group is the units of one commit. Units of one partition are in order.
 type group struct {
 	id    string
@@ -16,6 +26,7 @@ type group struct {
 	ends  []*partition // the partitions of the units, each once
 	size  int          // messages, checkpoints included
 	bytes int
+	most  int // bytes, as groupBytes has them
 
 	attempts int          // to commit the group, this one included
 	batch    *atomicBatch // what has been sent of it in this attempt; nil where that is of no use any more
@@ -31,7 +42,7 @@ func (g *group) take(u unit) bool {
 	if g.size+size > maxBatchMessages {
 		return false
 	}
-	if len(g.units) > 0 && g.bytes+u.bytes > maxGroupBytes {
+	if len(g.units) > 0 && g.bytes+u.bytes > g.most {
 		return false
 	}
 	if !known {
@@ -51,7 +62,7 @@ func (g *group) drop(p *partition) []unit {
 	}
 	var dropped []unit
 	units := g.units
-	*g = group{id: g.id, attempts: g.attempts}
+	*g = group{id: g.id, attempts: g.attempts, most: g.most}
 	for _, u := range units {
 		if u.partition == p {
 			dropped = append(dropped, u)

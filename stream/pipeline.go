@@ -29,7 +29,8 @@ func (w *Worker) pipeline(c claim) *pipeline {
 		},
 		encoder: encoder{
 			subjects: w.subjects, isLocal: isLocal, config: w.config.Streams.Deliveries,
-			coalesce: w.config.Worker.Coalesce, maxPayload: int(w.nc.MaxPayload()) - headerRoom, traces: tracing,
+			coalesce: w.config.Worker.Coalesce, maxPayload: int(w.nc.MaxPayload()) - headerRoom,
+			maxBytes: min(maxUnitBytes, w.committer.groupBytes), traces: tracing,
 		},
 		staged: w.committer.staged,
 		most:   w.config.Worker.Batch,

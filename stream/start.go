@@ -92,7 +92,7 @@ func (w *Worker) claimAll(ctx context.Context) ([]claim, error) {
 	fresh := 0
 	before := make(map[string]int)
 	for partition := range w.config.Streams.Partitions {
-		c, err := w.claim(ctx, partition, w.config.Worker.StartTimeout)
+		c, err := w.claim(ctx, partition, w.config.Worker.StartTimeout, position{})
 		if err != nil {
 			return nil, err
 		}
@@ -110,13 +110,14 @@ func (w *Worker) claimAll(ctx context.Context) ([]claim, error) {
 	return claims, nil
 }
 
-// claim claims one partition, trying for as long as limit.
-func (w *Worker) claim(ctx context.Context, partition int, limit time.Duration) (claim, error) {
+// claim claims one partition, trying for as long as limit. reached is as claimer
+// has it.
+func (w *Worker) claim(ctx context.Context, partition int, limit time.Duration, reached position) (claim, error) {
 	var claimed claim
 	waiting := newStall(w.options.log, "claiming partitions")
 	err := w.persist(ctx, limit, waiting, func(ctx context.Context) (err error) {
 		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))
-		claimed, err = w.claimer.claim(ctx, partition, commit)
+		claimed, err = w.claimer.claim(ctx, partition, commit, reached)
 		return err
 	})
 	return claimed, err

@@ -50,20 +50,29 @@ func (t traces) route(ctx context.Context, updates []update) map[uint64]tracing 
 }
 
 // commit ends the route spans of b's updates and begins their commit spans.
-func (t traces) commit(b batch) []trace.Span {
+func (t traces) commit(b batch) {
+	if len(b.traces) == 0 {
+		return
+	}
+	for _, u := range b.updates {
+		if routed, ok := b.traces[u.sequence]; ok {
+			routed.span.End()
+			ctx, span := t.tracer.Start(routed.ctx, "commit")
+			b.traces[u.sequence] = tracing{ctx: ctx, span: span}
+		}
+	}
+}
+
+// spans returns the commit spans of b's updates.
+func (b batch) spans() []trace.Span {
 	if len(b.traces) == 0 {
 		return nil
 	}
 	var spans []trace.Span
 	for _, u := range b.updates {
-		routed, ok := b.traces[u.sequence]
-		if !ok {
-			continue
+		if committing, ok := b.traces[u.sequence]; ok {
+			spans = append(spans, committing.span)
 		}
-		routed.span.End()
-		ctx, span := t.tracer.Start(routed.ctx, "commit")
-		b.traces[u.sequence] = tracing{ctx: ctx, span: span}
-		spans = append(spans, span)
 	}
 	return spans
 }

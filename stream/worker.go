@@ -89,7 +89,7 @@ func (w *Worker) assemble() {
 	}
 	w.committer = &committer{
 		nc: w.nc, checkpoints: points, subjects: w.subjects,
-		instance: w.instance, config: w.config.Worker,
+		instance: w.instance, config: w.config.Worker, groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
 		staged: make(chan unit, w.config.Streams.Partitions*slotsPerPartition),
 		idle:   make(map[*partition]position),
 		stall:  newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
@@ -180,20 +180,20 @@ func (w *Worker) serveAll(ctx, work context.Context, claims []claim) error {
 // claims the partition anew where the deliveries stream went back in time.
 func (w *Worker) serve(ctx, work context.Context, c claim) error {
 	for {
-		err := w.serveClaim(ctx, work, c)
+		reached, err := w.serveClaim(ctx, work, c)
 		if !errors.Is(err, errRolledBack) {
 			return err
 		}
 		w.options.log.Warn("claiming the partition anew", "partition", c.partition, "reason", err)
-		if c, err = w.claim(ctx, c.partition, noLimit); err != nil {
+		if c, err = w.claim(ctx, c.partition, noLimit, reached); err != nil {
 			return err
 		}
 	}
 }
 
 // serveClaim serves one claim until ctx ends, then returns nil, or the partition
-// is lost, then returns the reason.
-func (w *Worker) serveClaim(ctx, work context.Context, c claim) error {
+// is lost, then returns the reason. It also returns up to where it has read.
+func (w *Worker) serveClaim(ctx, work context.Context, c claim) (position, error) {
 	w.serving.Add(1)
 	w.telemetry.owned.Add(work, 1)
 	take, stopTaking := context.WithCancelCause(ctx)
@@ -210,13 +210,15 @@ func (w *Worker) serveClaim(ctx, work context.Context, c claim) error {
 	stopTaking(err)
 	reading.Wait()
 	if !p.lost.Load() {
-		return err
+		return r.position, err
 	}
 	w.serving.Add(-1)
 	w.telemetry.owned.Add(context.WithoutCancel(work), -1)
 	lost := context.Cause(take)
-	w.options.log.Warn("partition is lost", "partition", p.number, "reason", lost)
-	return lost
+	if !errors.Is(lost, errRolledBack) {
+		w.options.log.Warn("partition is lost", "partition", p.number, "reason", lost)
+	}
+	return r.position, lost
 }
 
 func (w *Worker) reader(c claim) *reader {

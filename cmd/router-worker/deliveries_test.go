@@ -1,0 +1,114 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const routed = `[{module: static, config: {routes: [
+  {recipients: ["@alice:example.com", "@eva:somewhere.org"], users: ["@bob:example.com"]},
+  {recipients: ["@jo.ann:example.com", "@eva:elsewhere.net"], users: ["@carol:example.com"]}]}}]`
+
+// withWorker returns the environment of a server on which a worker routes.
+func withWorker(tb testing.TB, modules string) ([]string, *process) {
+	tb.Helper()
+	env := append(withStreams(tb), "ROUTER_WORKER_MODULES="+modules)
+	return env, startWorker(tb, env)
+}
+
+// startWorker starts a worker and waits until it is ready.
+func startWorker(tb testing.TB, env []string) *process {
+	tb.Helper()
+	p := start(tb, "", env, "run")
+	eventually(tb, func() error {
+		if code, body := get(tb, p, "/readyz"); code != 200 {
+			return fmt.Errorf("/readyz answers %d: %s", code, body)
+		}
+		return nil
+	})
+	return p
+}
+
+func TestDeliveries(t *testing.T) {
+	t.Parallel()
+	env, _ := withWorker(t, routed)
+	update := `{"user_id":"@%s:example.com","state":"online","status_msg":%q}` + "\n"
+	expect(t, 0, fmt.Sprintf(update, "bob", "first")+fmt.Sprintf(update, "carol", "first"), env, "publish")
+
+	// From the oldest on: all four deliveries of the two updates.
+	all := expect(t, 0, "", env, "deliveries", "--all", "--count", "4").stdout.String()
+	if got := strings.Count(all, "\n"); got != 4 {
+		t.Errorf("deliveries --all shows %q, want 4 lines", all)
+	}
+	tests := []struct {
+		name string
+		args []string
+		want []string // recipients
+	}{
+		{"one recipient", []string{"--user", "@jo.ann:example.com"}, []string{"@jo.ann:example.com"}},
+		{"a recipient of another server", []string{"--user", "@eva:somewhere.org"}, []string{"@eva:somewhere.org"}},
+		{"another server", []string{"--server", "elsewhere.net"}, []string{"@eva:elsewhere.net"}},
+		{"the own server", []string{"--server", "example.com"}, []string{"@alice:example.com", "@jo.ann:example.com"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"deliveries", "--all", "--json", "--count", strconv.Itoa(len(tt.want))}, tt.args...)
+			p := expect(t, 0, "", env, args...)
+			got := make(map[string]bool)
+			for line := range strings.Lines(p.stdout.String()) {
+				var delivery struct{ Recipient string }
+				if err := json.Unmarshal([]byte(line), &delivery); err != nil {
+					t.Fatalf("decode %q: %v", line, err)
+				}
+				got[delivery.Recipient] = true
+			}
+			for _, recipient := range tt.want {
+				if !got[recipient] || len(got) != len(tt.want) {
+					t.Errorf("%v shows deliveries to %v, want %v", args, got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestDeliveriesFollowsNewOnes(t *testing.T) {
+	t.Parallel()
+	env, _ := withWorker(t, routed)
+	update := `{"user_id":"@bob:example.com","state":"online","status_msg":%s}` + "\n"
+	expect(t, 0, fmt.Sprintf(update, `"old"`), env, "publish")
+	expect(t, 0, "", env, "deliveries", "--all", "--count", "2") // they are stored
+	p := start(t, "", env, "deliveries", "--user", "@alice:example.com")
+	p.await(p.stderr, "following presence.deliver.*.*.example%2Ecom.alice")
+	expect(t, 0, fmt.Sprintf(update, `"\u001b[31mnew\u202e\nline"`), env, "publish")
+	want := regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}  @alice:example\.com +@bob:example\.com +online +#2 +\\x1b\[31mnew\\u202e\\nline\n$`)
+	if got := p.await(p.stdout, "\n"); !want.MatchString(got) {
+		t.Errorf("deliveries shows %q, want only the new one, escaped, as %s", got, want)
+	}
+	p.signal(syscall.SIGINT)
+	if got := p.code(); got != 0 {
+		t.Errorf("deliveries ends with %d after SIGINT, want 0", got)
+	}
+}
+
+func TestDeliveriesAsJSONAreWhatWorkersCommitted(t *testing.T) {
+	t.Parallel()
+	env, _ := withWorker(t, routed)
+	js := jetStream(t, urlOf(env))
+	publishRaw(t, js, "presence.update.example%2Ecom.bob", "{\"user_id\" : \"@bob:example.com\", \"state\":\"online\", \"extra\":[1, 2]}", nil)
+	raw := expect(t, 0, "", env, "deliveries", "--all", "--count", "1", "--user", "@alice:example.com", "--json").stdout.String()
+	if want := `"states":[{"user_id" : "@bob:example.com", "state":"online", "extra":[1, 2]}]}` + "\n"; !strings.HasSuffix(raw, want) {
+		t.Errorf("deliveries --json shows %q, want the update as it was published", raw)
+	}
+	// One that is published over several lines still is one line.
+	publishRaw(t, js, "presence.update.example%2Ecom.carol", "{\n \"user_id\": \"@carol:example.com\",\r\n \"state\": \"online\"\n}", nil)
+	got := expect(t, 0, "", env, "deliveries", "--all", "--count", "1", "--user", "@jo.ann:example.com", "--json").stdout.String()
+	if want := `"states":[{"user_id":"@carol:example.com","state":"online"}]}` + "\n"; strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, want) {
+		t.Errorf("deliveries --json shows %q, want one line", got)
+	}
+}

@@ -1,0 +1,3 @@
+// Package capture reads captures of presence updates, one JSON object a line, and
+// publishes them.
+package capture

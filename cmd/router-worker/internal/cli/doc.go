@@ -1,0 +1,2 @@
+// Package cli is the command line of router-worker: flags, output and exit codes.
+package cli

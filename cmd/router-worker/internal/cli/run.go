@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
+	"github.com/presence-router/presence-router/internal/fault"
+)
+
+func (p *program) run() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "run",
+		Short: "Run a worker until SIGTERM or SIGINT",
+		Long: `Run a worker until SIGTERM or SIGINT.
+
+The configuration is the file that --config or ROUTER_WORKER_CONFIG names, and over
+it the environment: ROUTER_WORKER_NATS_URL sets nats.url, and so on for every value.
+At the first signal the worker takes no more updates, commits what is routed and
+exits with 0; a second signal exits at once with 1.`,
+		Example: `  router-worker run --config config.yaml
+  ROUTER_WORKER_SERVER_NAMES=example.com router-worker run --nats nats://127.0.0.1:4222`,
+		Args: cobra.NoArgs,
+	}
+	p.configFlag(command)
+	p.natsFlag(command)
+	return p.does(command, p.runWorker)
+}
+
+func (p *program) runWorker(ctx context.Context, _ []string) error {
+	c, err := p.load()
+	if err != nil {
+		return err
+	}
+	process := operate.Process{
+		Config: c, Environ: p.Environ, Version: p.buildInfo().Version,
+		Log: operate.NewLogger(p.Stderr, c.Log),
+	}
+	err = process.Run(ctx)
+	if errors.As(err, new(*fault.Field)) {
+		return faulty(err)
+	}
+	return explain(err)
+}

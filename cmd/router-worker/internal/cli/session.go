@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// clientTimeout bounds how long a command for people waits for a server.
+const clientTimeout = 5 * time.Second
+
+// client is what a command that is a client of NATS works with.
+type client struct {
+	config   config.Config
+	subjects wire.Subjects
+	js       jetstream.JetStream
+	dial     func(context.Context, ...nats.Option) (*nats.Conn, error)
+}
+
+// asClient loads the configuration, connects, and has do work with it. What the
+// server forbids ends the context that do gets.
+func (p *program) asClient(ctx context.Context, do func(context.Context, *client) error) error {
+	c, err := p.loadForClient()
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	cl, nc, err := p.connect(ctx, c, end)
+	if err != nil {
+		return explain(err)
+	}
+	defer nc.Close()
+	err = do(ctx, cl)
+	if denied, ok := errors.AsType[*deniedError](context.Cause(ctx)); ok && err != nil {
+		return denied
+	}
+	return explain(err)
+}
+
+func (p *program) connect(ctx context.Context, c config.Config, end context.CancelCauseFunc) (*client, *nats.Conn, error) {
+	subjects, err := wire.NewSubjects(c.Streams.Prefix)
+	if err != nil {
+		return nil, nil, err
+	}
+	options, err := operate.ConnectOptions(c.NATS)
+	if err != nil {
+		return nil, nil, faulty(err)
+	}
+	c.NATS.ConnectTimeout = min(c.NATS.ConnectTimeout, clientTimeout)
+	options = append(options,
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				end(&deniedError{err})
+			}
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil && ctx.Err() == nil {
+				p.note("disconnected from NATS (%s), waiting", terminal.Escape(err.Error()))
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { p.note("reconnected to NATS") }),
+	)
+	dial := func(ctx context.Context, more ...nats.Option) (*nats.Conn, error) {
+		return operate.Connect(ctx, c.NATS, slog.New(slog.DiscardHandler), append(options, more...)...)
+	}
+	nc, err := dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, nil, fmt.Errorf("use JetStream: %w", err)
+	}
+	return &client{config: c, subjects: subjects, js: js, dial: dial}, nc, nil
+}
+
+// deniedError is the error about what the server does not permit.
+type deniedError struct{ error }
+
+func (d *deniedError) Error() string {
+	return "permission denied: the NATS server does not let this user do what the command needs: " + d.error.Error()
+}
+
+func (d *deniedError) Unwrap() error { return d.error }
+
+// explain puts before err what an operator can do about it.
+func explain(err error) error {
+	var told *usageError
+	switch {
+	case err == nil, errors.As(err, &told), errors.Is(err, stream.ErrServerVersion):
+		return err
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):
+		return fmt.Errorf("permission denied: %w", err)
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("cannot reach NATS: %w", err)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("the NATS server has no JetStream, or not for this account: %w", err)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("a stream is missing (create it with: router-worker topology apply): %w", err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return fmt.Errorf("no stream takes updates (create it with: router-worker topology apply): %w", err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,63 @@
+package operate
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
+	"github.com/presence-router/presence-router/internal/fault"
+)
+
+// ConnectOptions returns the options that log in and secure a connection. The
+// error joins a *fault.Field for each file that cannot be read.
+func ConnectOptions(c config.NATS) ([]nats.Option, error) {
+	var options []nats.Option
+	var faults []error
+	if c.Credentials != "" {
+		options = append(options, nats.UserCredentials(c.Credentials))
+		faults = append(faults, readable("credentials", c.Credentials))
+	}
+	if c.TLS.CA != "" {
+		options = append(options, nats.RootCAs(c.TLS.CA))
+		faults = append(faults, readable("tls.ca", c.TLS.CA))
+	}
+	if c.TLS.Cert != "" {
+		options = append(options, nats.ClientCert(c.TLS.Cert, c.TLS.Key))
+		faults = append(faults, keyPair(c.TLS))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fault.Under("nats", err)
+	}
+	return options, nil
+}
+
+func readable(path, name string) error {
+	file, err := os.Open(name) //nolint:gosec // The operator names the file.
+	if err == nil {
+		return file.Close()
+	}
+	return &fault.Field{Path: path, Err: fmt.Errorf("open %s: %w", name, cause(err))}
+}
+
+func keyPair(c config.TLS) error {
+	if err := errors.Join(readable("tls.cert", c.Cert), readable("tls.key", c.Key)); err != nil {
+		return err
+	}
+	if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+		return &fault.Field{Path: "tls", Err: fmt.Errorf("load certificate %s with key %s: %w", c.Cert, c.Key, err)}
+	}
+	return nil
+}
+
+// cause returns what is behind a *fs.PathError, which would name the path twice.
+func cause(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package operate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
+)
+
+// The bounds of the HTTP server.
+const (
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 2 * time.Minute // a profile takes its time
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
+)
+
+// Readiness answers /readyz: it asks what was set last.
+type Readiness struct {
+	ask atomic.Pointer[func() error]
+}
+
+// Set has ready asked from now on; it returns nil or says what is waited for.
+func (r *Readiness) Set(ready func() error) { r.ask.Store(&ready) }
+
+// Waiting has /readyz say that what is waited for.
+func (r *Readiness) Waiting(what string) { r.Set(func() error { return errors.New(what) }) }
+
+func (r *Readiness) ready() error {
+	ask := r.ask.Load()
+	if ask == nil {
+		return errors.New("starting")
+	}
+	return (*ask)()
+}
+
+// Handler serves /healthz, /readyz, /metrics and, where c says so, /debug/pprof/.
+func Handler(c config.HTTP, ready *Readiness, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, "alive")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready.ready(); err != nil {
+			answer(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	})
+	mux.Handle("GET /metrics", metrics)
+	if c.PProf {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // who asked may be gone
+}
+
+// HTTPServer is a listening HTTP server. Whoever starts it shuts it down.
+type HTTPServer struct {
+	server *http.Server
+	served chan struct{}
+}
+
+// StartHTTP serves handler on the address, host:port, where port 0 is a free one,
+// and logs where that is.
+func StartHTTP(ctx context.Context, address string, handler http.Handler, log *slog.Logger) (*HTTPServer, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for HTTP (http.listen): %w", err)
+	}
+	s := &HTTPServer{
+		server: &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: readTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+		served: make(chan struct{}),
+	}
+	log.Info("serving HTTP", "address", listener.Addr().String())
+	go func() {
+		defer close(s.served)
+		if err := s.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("stopped serving HTTP", "error", err)
+		}
+	}()
+	return s, nil
+}
+
+// Shutdown stops listening and waits for the answers under way, while ctx lasts.
+func (s *HTTPServer) Shutdown(ctx context.Context) error {
+	err := s.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.server.Close())
+	}
+	<-s.served
+	return err
+}

@@ -1,0 +1,79 @@
+package main_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/internal/natstest"
+)
+
+func TestTopology(t *testing.T) {
+	t.Parallel()
+	env := natsAt(natstest.Run(t).URL())
+	js := jetStream(t, urlOf(env))
+
+	planned := expect(t, 0, "", env, "topology", "plan").stdout.String()
+	if strings.Count(planned, "create PRESENCE_") != 3 || strings.Count(planned, "\n") != 3 {
+		t.Errorf("plan says %q, want three streams to create", planned)
+	}
+	if got := len(streamNames(t, js)); got != 0 {
+		t.Fatalf("plan made %d streams", got)
+	}
+	if got := expect(t, 0, "", env, "topology", "apply").stdout.String(); got != planned {
+		t.Errorf("apply says %q, want what plan said: %q", got, planned)
+	}
+	for _, command := range []string{"plan", "apply"} {
+		if got := expect(t, 0, "", env, "topology", command).stdout.String(); got != "nothing to change\n" {
+			t.Errorf("then %s says %q, want nothing to change", command, got)
+		}
+		if got := expect(t, 0, "", env, "topology", command, "--json").stdout.String(); got != `{"changes":[]}`+"\n" {
+			t.Errorf("then %s --json says %q, want no changes", command, got)
+		}
+	}
+
+	env = append(env, "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
+	want := "update PRESENCE_DELIVERIES: max_age from 15m0s to 20m0s\n"
+	if got := expect(t, 0, "", env, "topology", "apply").stdout.String(); got != want {
+		t.Errorf("apply says %q, want %q", got, want)
+	}
+}
+
+func TestTopologyRefusesToLoseData(t *testing.T) {
+	t.Parallel()
+	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_PARTITIONS=8", "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
+	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "refuse PRESENCE_UPDATES: ") {
+		t.Errorf("plan says %q, want that a change is refused", got)
+	}
+	p := expect(t, 1, "", env, "topology", "apply", "--json")
+	if got := p.stderr.String(); !strings.Contains(got, "router-worker: refused: stream PRESENCE_UPDATES") {
+		t.Errorf("apply complains %q, want the refusal", got)
+	}
+	var plan struct {
+		Changes []struct{ Stream, Action, Setting, Reason string }
+	}
+	if err := json.Unmarshal([]byte(p.stdout.String()), &plan); err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Changes) != 2 || plan.Changes[0].Action != "refuse" || plan.Changes[0].Reason == "" || plan.Changes[1].Action != "update" {
+		t.Errorf("apply --json says %+v, want a refusal and an update", plan.Changes)
+	}
+	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "update PRESENCE_DELIVERIES") {
+		t.Errorf("then plan says %q: apply changed something", got)
+	}
+}
+
+func streamNames(tb testing.TB, js jetstream.JetStream) []string {
+	tb.Helper()
+	var names []string
+	lister := js.StreamNames(tb.Context())
+	for name := range lister.Name() {
+		names = append(names, name)
+	}
+	if err := lister.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return names
+}

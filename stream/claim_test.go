@@ -1,0 +1,159 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+const (
+	alice = "@alice:example.com"
+	bob   = "@bob:example.com"
+	carol = "@carol:somewhere.org"
+)
+
+func TestWorkerWithoutCheckpointStarts(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		start stream.Start
+		first uint64
+	}{
+		{stream.Oldest, 1},
+		{stream.Newest, 4},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.start), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(c *stream.Config) { c.Worker.Start = tt.start })
+			s.publishMany(t, 0, 3)
+			w := s.start(t, toEach(t, alice))
+			last := s.publishMany(t, 3, 2)
+			s.awaitPosition(t, last)
+			w.stop(t)
+			wantOnce(t, s.deliveries(t), tt.first, last, alice)
+			w.log.want(t, 1, `msg="partitions have no checkpoint"`, "partitions=1", "start="+string(tt.start))
+		})
+	}
+}
+
+func TestWorkerGoesOnFromCheckpoint(t *testing.T) {
+	t.Parallel()
+	for _, start := range []stream.Start{stream.Oldest, stream.Newest} {
+		t.Run(string(start), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(c *stream.Config) { c.Worker.Start = start })
+			first := s.start(t, toEach(t, alice))
+			s.awaitPosition(t, s.publishMany(t, 0, 5))
+			first.stop(t)
+			last := s.publishMany(t, 5, 5) // while nobody runs
+			second := s.start(t, toEach(t, alice))
+			s.awaitPosition(t, last)
+			second.stop(t)
+			wantOnce(t, s.deliveries(t), 1, last, alice)
+			second.log.want(t, 0, "partitions have no checkpoint")
+			second.log.want(t, 1, `msg="claimed the partitions"`, "partitions=1", first.ID())
+		})
+	}
+}
+
+func TestSecondWorkerTakesOver(t *testing.T) {
+	t.Parallel()
+	const partitions = 4
+	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	first := s.start(t, toEach(t, alice))
+	s.publishMany(t, 0, 20)
+	second := s.start(t, toEach(t, alice))
+	last := s.publishMany(t, 20, 20)
+	p := wire.Partition(presence.MustUserID(bob), partitions)
+	s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence == last })
+
+	// Partitions without updates are fenced too, once the first worker commits
+	// something of theirs; until then it cannot know.
+	for i := range partitions {
+		if c, _ := s.checkpoint(t, i); c.Worker != second.ID() {
+			t.Errorf("checkpoint of partition %d is of worker %s, want %s", i, c.Worker, second.ID())
+		}
+	}
+	first.log.await(t, "partition is lost")
+	first.log.want(t, 1, "partition is lost", second.ID())
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+	if err := first.Ready(); err != nil {
+		t.Errorf("Ready of a worker that has partitions left = %v, want nil", err)
+	}
+	first.stop(t)
+	second.stop(t)
+}
+
+func TestRunEndsOnceEveryPartitionIsLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first := s.start(t, toEach(t, alice))
+	second := s.start(t, toEach(t, alice))
+	last := s.publish(t, bob, 1)
+	err := first.wait(t)
+	var lost *stream.LostError
+	if !errors.As(err, &lost) || *lost != (stream.LostError{Partition: 0, Owner: second.ID()}) {
+		t.Errorf("Run = %v, want a LostError of partition 0 to %s", err, second.ID())
+	}
+	s.awaitPosition(t, last)
+	second.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+	first.log.want(t, 1, "partition is lost")
+}
+
+// A worker that was away for a while, and another has gone on since: what it routed
+// meanwhile is not stored.
+func TestZombieIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	asked, release := make(chan struct{}, 10), make(chan struct{})
+	zombie := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		asked <- struct{}{}
+		<-release
+		return everybody([]presence.UserID{presence.MustUserID(alice), presence.MustUserID("@zombie:example.com")}, batch), nil
+	}))
+	s.publishMany(t, 0, 3)
+	await(t, asked, "call of the router")
+	second := s.start(t, toEach(t, alice))
+	last := s.publishMany(t, 3, 3)
+	s.awaitPosition(t, last)
+	close(release)
+	err := zombie.wait(t)
+	if lost, ok := errors.AsType[*stream.LostError](err); !ok || lost.Owner != second.ID() {
+		t.Errorf("Run of the zombie = %v, want a LostError to %s", err, second.ID())
+	}
+	second.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+	if c, _ := s.checkpoint(t, 0); c.Worker != second.ID() {
+		t.Errorf("checkpoint is of worker %s, want %s", c.Worker, second.ID())
+	}
+}
+
+// The answer to the first claim is lost; the claim counts all the same.
+func TestClaimWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var swallowed atomic.Bool
+	s.url = startProxy(t, s.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
+		if isAnswer(frame) && swallowed.CompareAndSwap(false, true) {
+			return frame, swallow
+		}
+		return frame, pass
+	}})
+	w := s.start(t, toEach(t, alice))
+	if !swallowed.Load() {
+		t.Fatal("no answer was swallowed")
+	}
+	if _, sequence := s.checkpoint(t, 0); sequence != 1 {
+		t.Errorf("checkpoint has sequence %d, want 1: it is written once", sequence)
+	}
+	last := s.publish(t, bob, 1)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+}

@@ -1,0 +1,148 @@
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+func toNobody(context.Context, states) (answer, error) { return nil, nil }
+
+func TestPositionIsCommittedThoughNobodyReceives(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, routerOf(t, toNobody))
+	last := s.publishMany(t, 0, 5)
+	stored, err := s.updatesStream(t).GetMsg(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.awaitPosition(t, last)
+	if !c.Time.Equal(stored.Time) || !c.Created.Equal(s.updatesStream(t).CachedInfo().Created) || c.Worker != w.ID() || c.Commit == "" {
+		t.Errorf("checkpoint is %+v, want the time %v and worker %s", c, stored.Time, w.ID())
+	}
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, 0)
+}
+
+// Nothing is due within the test, so that only the end of the worker, or the next
+// delivery, commits the position.
+func TestIdlePositionWaits(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		next bool
+	}{
+		{"for the end", false},
+		{"for the next delivery", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(c *stream.Config) { c.Worker.CheckpointInterval = time.Minute })
+			routed := make(chan int, 10)
+			w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+				routed <- len(batch)
+				if batch[0].UserID == presence.MustUserID(bob) {
+					return nil, nil
+				}
+				return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
+			}))
+			last := s.publish(t, bob, 1)
+			await(t, routed, "call of the router")
+			if tt.next {
+				last = s.publish(t, "@dave:example.com", 2)
+				s.awaitPosition(t, last)
+			}
+			if c, _ := s.checkpoint(t, 0); !tt.next && c.Sequence != 0 {
+				t.Errorf("position is %d before it is due, want 0", c.Sequence)
+			}
+			w.stop(t)
+			if c, _ := s.checkpoint(t, 0); c.Sequence != last {
+				t.Errorf("position is %d after the end, want %d", c.Sequence, last)
+			}
+		})
+	}
+}
+
+// Partitions that are ready while a commit is in flight share the next one.
+func TestPartitionsShareCommits(t *testing.T) {
+	t.Parallel()
+	const partitions = 8
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Partitions = partitions
+		c.Worker.CheckpointInterval = time.Minute
+	})
+	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
+	watch := s.watchCheckpoints(t)
+	last := make(map[int]uint64)
+	for i := range 100 {
+		user := fmt.Sprintf("@user%d:example.com", i)
+		last[wire.Partition(presence.MustUserID(user), partitions)] = s.publish(t, user, i)
+	}
+	w := s.start(t, toEach(t, alice))
+	commits := make(map[string][]int)
+	for len(last) > 0 {
+		m := await(t, watch, "checkpoint")
+		p, err := s.subjects.ParseCheckpoint(m.Subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := wire.DecodeCheckpoint(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commits[c.Commit] = append(commits[c.Commit], p)
+		if c.Sequence == last[p] {
+			delete(last, p)
+		}
+	}
+	w.stop(t)
+	most := 0
+	for id, shared := range commits {
+		if slices.Sort(shared); len(slices.Compact(slices.Clone(shared))) != len(shared) {
+			t.Errorf("commit %s holds more than one checkpoint of a partition: %v", id, shared)
+		}
+		most = max(most, len(shared))
+	}
+	if most < 2 {
+		t.Errorf("every commit is of one partition, want some that are shared: %v", commits)
+	}
+	// Deliveries of one commit stand together, before its checkpoints.
+	wantNoGap(t, s.deliveries(t))
+}
+
+func wantNoGap(t *testing.T, deliveries []delivery) {
+	t.Helper()
+	seen := make(map[uint64]bool)
+	for _, d := range deliveries {
+		for _, sequence := range d.Sequences {
+			if seen[sequence] {
+				t.Errorf("update %d is delivered twice", sequence)
+			}
+			seen[sequence] = true
+		}
+	}
+	if len(seen) != 100 {
+		t.Errorf("%d updates are delivered, want 100", len(seen))
+	}
+}
+
+func TestCheckpointOutlivesMaxAge(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxAge = time.Second })
+	w := s.start(t, toEach(t, alice))
+	last := s.publish(t, bob, 1)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	eventually(t, "end of the delivery", func() bool { return s.deliveriesStream(t).CachedInfo().State.Msgs < 2 })
+	if c, sequence := s.checkpoint(t, 0); sequence == 0 || c.Sequence != last {
+		t.Errorf("checkpoint is %+v, want it to outlive the deliveries", c)
+	}
+}

@@ -1,0 +1,241 @@
+package stream_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+const purgedLine = "checkpoints are gone"
+
+// The deliveries stream loses everything, checkpoints included, while a worker runs.
+func TestDeliveriesStreamIsLostWhileRunning(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		lose func(t *testing.T, s *site)
+	}{
+		{"purged", func(t *testing.T, s *site) {
+			t.Helper()
+			if err := s.deliveriesStream(t).Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"made again", func(t *testing.T, s *site) {
+			t.Helper()
+			if err := s.js.DeleteStream(t.Context(), s.subjects.DeliveriesStream()); err != nil {
+				t.Fatal(err)
+			}
+			s.applyTopology(t)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			w := s.start(t, toEach(t, alice))
+			s.awaitPosition(t, s.publishMany(t, 0, 5))
+			tt.lose(t, s)
+			last := s.publishMany(t, 5, 5)
+			c := s.awaitPosition(t, last)
+			if c.Worker != w.ID() {
+				t.Errorf("checkpoint is of worker %q, want %q", c.Worker, w.ID())
+			}
+			s.awaitPosition(t, s.publish(t, bob, 11)) // the next commit is an ordinary one
+			w.stop(t)
+			wantOnce(t, s.deliveries(t), 6, 11, alice)
+			w.log.want(t, 1, purgedLine, "partition=0")
+			w.log.want(t, 0, "partition is lost")
+		})
+	}
+}
+
+// Each partition finds out for itself; it is said once.
+func TestPurgeIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	const partitions = 4
+	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	w := s.start(t, toEach(t, alice))
+	if err := s.deliveriesStream(t).Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last := make(map[int]uint64)
+	for i := range 20 {
+		user := fmt.Sprintf("@user%d:example.com", i)
+		last[wire.Partition(presence.MustUserID(user), partitions)] = s.publish(t, user, i)
+	}
+	for p, sequence := range last {
+		s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence == sequence })
+	}
+	w.stop(t)
+	w.log.want(t, 1, purgedLine)
+	if len(last) != partitions {
+		t.Errorf("updates are in %d partitions, want all %d", len(last), partitions)
+	}
+}
+
+// fat returns an update of 20 KiB, so that 1 MiB takes about 50 deliveries of it.
+func fat(user string, mark int) string {
+	return strings.TrimSuffix(update(user, mark), "}") + `,"fat":"` + strings.Repeat("x", 20<<10) + `"}`
+}
+
+func (s *site) publishFat(t *testing.T, from, n int) uint64 {
+	t.Helper()
+	last := uint64(0)
+	for i := range n {
+		last = s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), fat(bob, from+i+1), nil)
+	}
+	return last
+}
+
+// makeRoom deletes the deliveries, and returns what they were.
+func (s *site) makeRoom(t *testing.T) []delivery {
+	t.Helper()
+	found := s.deliveries(t)
+	if len(found) == 0 {
+		return nil
+	}
+	purge := jetstream.WithPurgeSequence(found[len(found)-1].position + 1)
+	if err := s.deliveriesStream(t).Purge(t.Context(), jetstream.WithPurgeSubject(s.subjects.Deliveries()), purge); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestDeliveriesStreamIsFull(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.MaxBytes = 1 << 20
+		c.Worker.Batch = 8
+	})
+	w := s.start(t, toEach(t, alice))
+	last := s.publishFat(t, 0, 120)
+	var received []delivery
+	for c, _ := s.checkpoint(t, 0); c.Sequence < last; c, _ = s.checkpoint(t, 0) {
+		eventually(t, "stall or end", func() bool {
+			full := s.deliveriesStream(t).CachedInfo().State.Msgs > 1 && strings.Contains(fmt.Sprint(w.Ready()), "committing deliveries: ")
+			c, _ := s.checkpoint(t, 0)
+			return full || c.Sequence == last
+		})
+		received = append(received, s.makeRoom(t)...)
+	}
+	w.stop(t)
+	received = append(received, s.deliveries(t)...)
+	wantOnce(t, received, 1, last, alice)
+	w.log.want(t, 1, "waiting, nothing is lost", "committing deliveries", "maximum bytes exceeded")
+	w.log.want(t, 0, "partition is lost")
+}
+
+func TestStopWhileDeliveriesStreamIsFull(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.MaxBytes = 1 << 20
+		c.Worker.Batch = 8
+		c.Worker.StopTimeout = 200 * time.Millisecond
+	})
+	w := s.start(t, toEach(t, alice))
+	last := s.publishFat(t, 0, 80)
+	w.log.await(t, "waiting, nothing is lost", "committing deliveries")
+	w.quit()
+	if err := w.wait(t); err == nil || !strings.Contains(err.Error(), "commit what is routed: not done within worker.stop_timeout") {
+		t.Errorf("Run = %v, want that the routed updates could not be committed", err)
+	}
+	received := s.makeRoom(t)
+	second := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, last)
+	second.stop(t)
+	wantOnce(t, append(received, s.deliveries(t)...), 1, last, alice)
+}
+
+// The deliveries stream goes back to where 5 of 10 updates were delivered: what it
+// lost is delivered again.
+func TestDeliveriesStreamIsRolledBack(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{true, false} {
+		t.Run(fmt.Sprintf("worker runs %t", running), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, onFile)
+			w := s.start(t, toEach(t, alice))
+			s.awaitPosition(t, s.publishMany(t, 0, 5))
+			copied := s.backUp(t, s.subjects.DeliveriesStream())
+			s.awaitPosition(t, s.publishMany(t, 5, 5))
+			if !running {
+				w.stop(t)
+			}
+			s.restore(t, s.subjects.DeliveriesStream(), copied)
+			if got := len(sequences(s.deliveries(t))[alice]); got != 5 {
+				t.Fatalf("the stream that was restored holds %d states, want 5", got)
+			}
+			last := s.publishMany(t, 10, 2)
+			if !running {
+				w = s.start(t, toEach(t, alice))
+			}
+			s.awaitPosition(t, last)
+			if err := w.Ready(); err != nil {
+				t.Errorf("Ready = %v, want nil", err)
+			}
+			w.stop(t)
+			wantOnce(t, s.deliveries(t), 1, last, alice)
+			if running {
+				w.log.want(t, 1, "claiming the partition anew", "the deliveries stream went back to an older checkpoint")
+			}
+		})
+	}
+}
+
+// The stream goes back to a checkpoint of an earlier worker.
+func TestDeliveriesStreamIsRolledBackBeyondTheClaim(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, onFile)
+	first := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 5))
+	first.stop(t)
+	copied := s.backUp(t, s.subjects.DeliveriesStream())
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 5, 5))
+	s.restore(t, s.subjects.DeliveriesStream(), copied)
+	last := s.publishMany(t, 10, 2)
+	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Sequence == last && c.Worker == w.ID() })
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+	w.log.want(t, 1, "claiming the partition anew")
+}
+
+func TestServerRestartsWhileUpdatesFlow(t *testing.T) {
+	t.Parallel()
+	const partitions, rounds = 4, 2
+	s := newSite(t, onFile, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	recipients := readers(5)
+	w := s.start(t, toEach(t, recipients...))
+	last := make(map[int]uint64)
+	total := 0
+	for round := range rounds {
+		for i := range 40 {
+			user := fmt.Sprintf("@user%d:example.com", i)
+			last[wire.Partition(presence.MustUserID(user), partitions)] = s.publish(t, user, round)
+			total++
+		}
+		s.whileDown(t, func() {}) // while the worker still has some of them under way
+		eventually(t, "reconnect", func() bool { return w.nc.FlushTimeout(time.Second) == nil })
+	}
+	for p, sequence := range last {
+		s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence == sequence })
+	}
+	w.stop(t)
+	for recipient, received := range sequences(s.deliveries(t)) {
+		slices.Sort(received)
+		if got := len(slices.Compact(slices.Clone(received))); got != total || len(received) != total {
+			t.Errorf("%s received %d states, %d of them different; want %d", recipient, len(received), got, total)
+		}
+	}
+	w.log.want(t, 0, "partition is lost")
+	w.log.want(t, rounds, "disconnected from NATS")
+}

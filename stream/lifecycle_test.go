@@ -1,0 +1,224 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/presence-router/presence-router/internal/natsserver"
+	"github.com/presence-router/presence-router/internal/natstest"
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+)
+
+func (w *worker) wantReady(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("Ready that says %q", text), func() bool {
+		err := w.Ready()
+		return err != nil && strings.Contains(err.Error(), text)
+	})
+}
+
+func TestReadySaysWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, onFile)
+	w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
+	w.wantReady(t, "partitions are not claimed")
+	w.run(t)
+	w.awaitReady(t)
+
+	s.server.Shutdown()
+	w.wantReady(t, "not connected to NATS")
+	s.whileDown(t, func() {})
+	w.awaitReady(t)
+
+	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantReady(t, "reading updates: ")
+	s.applyTopology(t)
+	w.awaitReady(t)
+
+	if err := s.js.DeleteStream(t.Context(), s.subjects.DeliveriesStream()); err != nil {
+		t.Fatal(err)
+	}
+	last := s.publish(t, bob, 1)
+	w.wantReady(t, "committing deliveries: ")
+	s.applyTopology(t)
+	s.awaitPosition(t, last)
+	w.awaitReady(t)
+	w.stop(t)
+	w.wantReady(t, "partitions are not claimed")
+}
+
+// held is a router that answers once it is released.
+type held struct {
+	asked   chan struct{} // gets a value with each call
+	release chan struct{}
+}
+
+func newHeld() *held { return &held{asked: make(chan struct{}, 100), release: make(chan struct{})} }
+
+func (h *held) router(t *testing.T) routing.Router {
+	t.Helper()
+	return routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		h.asked <- struct{}{}
+		<-h.release
+		return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
+	})
+}
+
+func TestStopCommitsWhatIsRouted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	h := newHeld()
+	w := s.start(t, h.router(t))
+	s.publish(t, bob, 1)
+	await(t, h.asked, "call of the router")
+	w.quit()
+	w.wantReady(t, "partitions are not claimed")
+	close(h.release)
+	if err := w.wait(t); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	c, _ := s.checkpoint(t, 0)
+	if c.Sequence == 0 {
+		t.Errorf("the update that was being routed is not committed")
+	}
+	wantOnce(t, s.deliveries(t), 1, c.Sequence, alice)
+}
+
+func TestStopTakesNoMore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Batch = 1 })
+	h := newHeld()
+	w := s.start(t, h.router(t))
+	last := s.publishMany(t, 0, 60)
+	await(t, h.asked, "call of the router")
+	w.quit()
+	close(h.release)
+	if err := w.wait(t); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	c, _ := s.checkpoint(t, 0)
+	if c.Sequence >= last {
+		t.Errorf("position is %d, want that the worker has not routed everything before it stopped", c.Sequence)
+	}
+	second := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, last)
+	second.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+}
+
+func TestStopDoesNotWaitForeverForRouter(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	h := newHeld()
+	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: time.Minute}})
+	last := s.publishMany(t, 0, 3)
+	await(t, h.asked, "call of the router")
+	w.quit()
+	if err := w.wait(t); err == nil || !strings.Contains(err.Error(), "not done within worker.stop_timeout") {
+		t.Errorf("Run = %v, want that it was not done in time", err)
+	}
+	close(h.release)
+	second := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, last)
+	second.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+}
+
+func TestRunWithoutTopology(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Worker.Topology = false
+		c.Worker.StartTimeout = time.Second
+	})
+	if err := s.js.DeleteStream(t.Context(), s.subjects.DeadStream()); err != nil {
+		t.Fatal(err)
+	}
+	registrations := []routing.Registration{registration(toEach(t, alice))}
+	late := s.newWorker(t, registrations)
+	late.run(t)
+	err := late.wait(t)
+	if err == nil || !strings.Contains(err.Error(), "gave up after 1s: stream PRESENCE_DEAD is missing: make it with topology apply") {
+		t.Errorf("Run = %v, want that it gave up waiting for PRESENCE_DEAD", err)
+	}
+
+	waiting := s.newWorker(t, registrations)
+	waiting.run(t)
+	waiting.log.await(t, "waiting, nothing is lost", "preparing the streams", "PRESENCE_DEAD is missing")
+	s.applyTopology(t)
+	waiting.awaitReady(t)
+	waiting.stop(t)
+	waiting.log.want(t, 1, "going on", "preparing the streams")
+}
+
+func TestRunMakesStreams(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream()} {
+		if err := s.js.DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := s.start(t, toEach(t, alice))
+	last := s.publish(t, bob, 1)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+	w.log.want(t, 3, "changed a stream", "action=create")
+}
+
+func TestRunEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		prepare func(*natsserver.Options)
+		change  func(*stream.Config)
+		want    string
+	}{
+		{"refused topology", func(*natsserver.Options) {}, func(c *stream.Config) { c.Streams.Partitions = 2 }, "the number of partitions is fixed"},
+		{"small payload", func(o *natsserver.Options) { o.MaxPayload = 500 << 10 }, func(*stream.Config) {}, "max_payload is 512000: want at least 528384"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := natstest.Run(t, tt.prepare)
+			nc := natstest.Connect(t, server.URL())
+			s := &site{server: server, url: server.URL(), nc: nc, js: natstest.JetStream(t, nc), config: testConfig()}
+			s.applyTopology(t)
+			tt.change(&s.config)
+			s.config.Worker.StartTimeout = time.Hour
+			w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
+			w.run(t)
+			if err := w.wait(t); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Run = %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestStopWhileWaitingForStreams(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Topology = false })
+	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
+		t.Fatal(err)
+	}
+	w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
+	w.run(t)
+	w.log.await(t, "waiting, nothing is lost")
+	w.stop(t)
+}
+
+func TestLostErrorNamesPartitionAndOwner(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("run: %w", &stream.LostError{Partition: 3, Owner: "w2"})
+	if lost, ok := errors.AsType[*stream.LostError](err); !ok || lost.Error() != `partition 3 was taken over by worker "w2"` {
+		t.Errorf("LostError reads %v", lost)
+	}
+}

@@ -1,0 +1,102 @@
+package stream_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/presence-router/presence-router/stream"
+)
+
+// onNth returns a hook that does what with the nth frame that fits.
+func onNth(n int, fits func([]byte) bool, what verdict) func([]byte) ([]byte, verdict) {
+	return func(frame []byte) ([]byte, verdict) {
+		if fits(frame) {
+			if n--; n == 0 {
+				return frame, what
+			}
+		}
+		return frame, pass
+	}
+}
+
+func isBatchMessage(frame []byte) bool {
+	return bytes.HasPrefix(frame, []byte("HPUB ")) && bytes.Contains(frame, []byte("Nats-Batch-Sequence: "))
+}
+
+// Whatever becomes of a commit, its deliveries are stored once.
+func TestUnknownOutcomeOfCommit(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		proxy *proxy
+		lost  bool // whether the commit itself did not arrive
+	}{
+		{"answer is lost", &proxy{fromServer: onNth(2, isCommitAnswer, swallow)}, false},
+		{"two answers are lost", &proxy{fromServer: func() func([]byte) ([]byte, verdict) {
+			first, second := onNth(2, isCommitAnswer, swallow), onNth(3, isCommitAnswer, swallow)
+			return func(frame []byte) ([]byte, verdict) {
+				_, one := first(frame)
+				_, two := second(frame)
+				return frame, max(one, two)
+			}
+		}()}, false},
+		{"connection is cut after the commit", &proxy{fromClient: onNth(2, isCommit, cut)}, false},
+		{"connection is cut before the answer", &proxy{fromServer: onNth(2, isCommitAnswer, sever)}, false},
+		{"commit is lost", &proxy{fromClient: onNth(2, isCommit, swallow)}, true},
+		{"connection is cut before the commit", &proxy{fromClient: onNth(2, isCommit, sever)}, true},
+		{"message of the batch is lost", &proxy{fromClient: onNth(6, isBatchMessage, swallow)}, true},
+		{"connection is cut within the batch", &proxy{fromClient: onNth(6, isBatchMessage, cut)}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(c *stream.Config) { c.Worker.CommitTimeout = 300 * time.Millisecond })
+			s.url = startProxy(t, s.url, tt.proxy)
+			recipients := readers(3)
+			w := s.start(t, toEach(t, recipients...))
+			last := uint64(0)
+			for round := range 5 { // several commits, the troubled one among them
+				last = s.publishMany(t, 10*round, 10)
+				s.awaitPosition(t, last)
+			}
+			w.stop(t)
+			wantOnce(t, s.deliveries(t), 1, last, recipients...)
+			if c, _ := s.checkpoint(t, 0); c.Worker != w.ID() {
+				t.Errorf("checkpoint is of worker %q, want %q", c.Worker, w.ID())
+			}
+			w.log.want(t, 0, "partition is lost")
+			w.log.want(t, 0, "claiming the partition anew")
+			w.log.want(t, 0, purgedLine)
+			if tt.lost {
+				w.log.want(t, 1, "waiting, nothing is lost", "committing deliveries")
+			}
+		})
+	}
+}
+
+// Updates that do not arrive are asked for again.
+func TestUpdateLostOnTheWay(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		proxy *proxy
+	}{
+		{"one is missing", &proxy{fromServer: onNth(3, isUpdate, swallow)}},
+		{"first is missing", &proxy{fromServer: onNth(1, isUpdate, swallow)}},
+		{"connection is cut after one", &proxy{fromServer: onNth(3, isUpdate, cut)}},
+		{"connection is cut before one", &proxy{fromServer: onNth(3, isUpdate, sever)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.url = startProxy(t, s.url, tt.proxy)
+			w := s.start(t, toEach(t, alice))
+			last := s.publishMany(t, 0, 10)
+			s.awaitPosition(t, last)
+			w.stop(t)
+			wantOnce(t, s.deliveries(t), 1, last, alice)
+		})
+	}
+}

@@ -1,0 +1,209 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+)
+
+// measured is what a ManualReader collects: sums and gauges by name and
+// attributes, and the count and sum of histograms.
+type measured struct {
+	values map[string]int64
+	counts map[string]uint64
+	sums   map[string]float64
+}
+
+func collect(t *testing.T, reader *metric.ManualReader) measured {
+	t.Helper()
+	var found metricdata.ResourceMetrics
+	if err := reader.Collect(context.WithoutCancel(t.Context()), &found); err != nil {
+		t.Fatal(err)
+	}
+	m := measured{values: make(map[string]int64), counts: make(map[string]uint64), sums: make(map[string]float64)}
+	for _, scope := range found.ScopeMetrics {
+		for _, each := range scope.Metrics {
+			m.add(t, each)
+		}
+	}
+	return m
+}
+
+func (m measured) add(t *testing.T, each metricdata.Metrics) {
+	t.Helper()
+	switch data := each.Data.(type) {
+	case metricdata.Sum[int64]:
+		for _, point := range data.DataPoints {
+			m.values[key(each.Name, point.Attributes)] = point.Value
+		}
+	case metricdata.Gauge[int64]:
+		for _, point := range data.DataPoints {
+			m.values[key(each.Name, point.Attributes)] = point.Value
+		}
+	case metricdata.Histogram[float64]:
+		for _, point := range data.DataPoints {
+			m.counts[key(each.Name, point.Attributes)], m.sums[each.Name] = point.Count, point.Sum
+		}
+	case metricdata.Histogram[int64]:
+		for _, point := range data.DataPoints {
+			m.counts[key(each.Name, point.Attributes)], m.sums[each.Name] = point.Count, float64(point.Sum)
+		}
+	default:
+		t.Errorf("%s is of type %T", each.Name, data)
+	}
+}
+
+func key(name string, attributes attribute.Set) string {
+	if attributes.Len() == 0 {
+		return name
+	}
+	return name + "{" + attributes.Encoded(attribute.DefaultEncoder()) + "}"
+}
+
+func (m measured) want(t *testing.T, want map[string]int64) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(m.values)) {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s is %d, want no such metric", name, m.values[name])
+		}
+	}
+	for name, value := range want {
+		if got, ok := m.values[name]; !ok || got != value {
+			t.Errorf("%s is %d (there: %t), want %d", name, got, ok, value)
+		}
+	}
+}
+
+func newMeter() (*metric.ManualReader, stream.Option) {
+	reader := metric.NewManualReader()
+	return reader, stream.WithMeterProvider(metric.NewMeterProvider(metric.WithReader(reader)))
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	reader, meter := newMeter()
+	w := s.startWith(t, []routing.Registration{
+		registration(routerOf(t, func(_ context.Context, batch states) (answer, error) {
+			if batch[0].UserID == presence.MustUserID("@nobody:example.com") {
+				return nil, nil
+			}
+			return everybody([]presence.UserID{presence.MustUserID(alice), presence.MustUserID(carol)}, batch), nil
+		})),
+		{Name: "picky", Timeout: eventTimeout, OnError: routing.DeadLetter, Router: routerOf(t, func(_ context.Context, batch states) (answer, error) {
+			if holdsPoison(batch) {
+				return nil, errors.New("spilled")
+			}
+			return nil, nil
+		})},
+	}, meter)
+	bob := presence.MustUserID(bob)
+	for _, publish := range []func() uint64{ // one by one, so that each is a batch
+		func() uint64 { return s.publish(t, bob.String(), 1) },
+		func() uint64 { return s.publish(t, bob.String(), 2) },
+		func() uint64 { return s.publish(t, "@nobody:example.com", 3) },
+		func() uint64 { return s.publish(t, bob.String(), poison) },
+		func() uint64 { return s.publishRaw(t, s.subjects.Update(bob), "{", nil) },
+	} {
+		s.awaitPosition(t, publish())
+	}
+	w.stop(t)
+	m := collect(t, reader)
+	m.want(t, map[string]int64{
+		"presence_router_updates{outcome=routed,partition=0}":      3,
+		"presence_router_updates{outcome=dead_letter,partition=0}": 2,
+		"presence_router_deliveries":                               6,
+		"presence_router_dead_letters{reason=router_failed}":       1,
+		"presence_router_dead_letters{reason=malformed}":           1,
+		"presence_router_owned_partitions":                         1,
+		"presence_router_partition_pending{partition=0}":           0,
+	})
+	// Commits: 2 deliveries and a checkpoint twice, a checkpoint, 2 deliveries with a
+	// dead letter and a checkpoint, a dead letter and a checkpoint.
+	if n, sum := m.counts["presence_router_commit_messages"], m.sums["presence_router_commit_messages"]; n != 5 || sum != 13 {
+		t.Errorf("%d commits of %v messages, want 5 of 13", n, sum)
+	}
+	if n, sum := m.counts["presence_router_commit_duration"], m.sums["presence_router_commit_duration"]; n != 5 || sum <= 0 || sum > 5*eventTimeout.Seconds() {
+		t.Errorf("%d commits took %v s, want 5", n, sum)
+	}
+	if n, sum := m.counts["presence_router_end_to_end"], m.sums["presence_router_end_to_end"]; n != 5 || sum <= 0 || sum > 5*eventTimeout.Seconds() {
+		t.Errorf("%d updates took %v s end to end, want 5", n, sum)
+	}
+}
+
+// An update that is committed in slices counts once; its deliveries all.
+func TestMetricsOfSlices(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	reader, meter := newMeter()
+	w := s.start(t, toEach(t, readers(2500)...), meter)
+	s.awaitPosition(t, s.publish(t, bob, 1))
+	w.stop(t)
+	m := collect(t, reader)
+	if updates, deliveries := m.values["presence_router_updates{outcome=routed,partition=0}"], m.values["presence_router_deliveries"]; updates != 1 || deliveries != 2500 {
+		t.Errorf("%d updates and %d deliveries, want 1 and 2500", updates, deliveries)
+	}
+	if got := m.counts["presence_router_end_to_end"]; got != 1 {
+		t.Errorf("%d updates end to end, want 1", got)
+	}
+}
+
+func TestMetricsOfLostPartition(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	reader, meter := newMeter()
+	h := newHeld()
+	first := s.start(t, h.router(t), meter)
+	s.publishMany(t, 0, 2)
+	await(t, h.asked, "call of the router")
+	if got := collect(t, reader).values["presence_router_owned_partitions"]; got != 1 {
+		t.Errorf("%d partitions are owned, want 1", got)
+	}
+	second := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, 2)
+	close(h.release)
+	if err := first.wait(t); err == nil {
+		t.Error("Run = nil, want a LostError")
+	}
+	second.stop(t)
+	m := collect(t, reader)
+	for name, want := range map[string]int64{
+		"presence_router_owned_partitions":                    0,
+		"presence_router_fenced{partition=0}":                 1,
+		"presence_router_deliveries":                          0,
+		"presence_router_updates{outcome=routed,partition=0}": 0,
+	} {
+		if got := m.values[name]; got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
+	}
+}
+
+func TestPendingIsWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Batch = 1 })
+	reader, meter := newMeter()
+	h := newHeld()
+	s.publishMany(t, 0, 10)
+	w := s.start(t, h.router(t), meter)
+	await(t, h.asked, "call of the router")
+	if got := collect(t, reader).values["presence_router_partition_pending{partition=0}"]; got != 9 {
+		t.Errorf("%d updates are pending, want 9", got)
+	}
+	close(h.release)
+	s.awaitPosition(t, 10)
+	w.stop(t)
+	if got := collect(t, reader).values["presence_router_partition_pending{partition=0}"]; got != 0 {
+		t.Errorf("%d updates are pending at the end, want 0", got)
+	}
+}

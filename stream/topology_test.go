@@ -1,0 +1,258 @@
+package stream_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/internal/natstest"
+	"github.com/presence-router/presence-router/stream"
+)
+
+func newTopology(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) *stream.Topology {
+	t.Helper()
+	topology, err := stream.NewTopology(js, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topology
+}
+
+func plan(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) []string {
+	t.Helper()
+	changes, err := newTopology(t, js, config).Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, c := range changes {
+		lines = append(lines, c.String())
+	}
+	return lines
+}
+
+func TestTopologyPlanChangesNothing(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	want := []string{
+		"create PRESENCE_UPDATES: subjects presence.update.*.*, subject transform presence.update.*.* to " +
+			"presence.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}, retention limits, storage file, " +
+			"replicas 1, max_age 24h0m0s, max_bytes 8589934592, discard old, allow_direct true",
+		"create PRESENCE_DELIVERIES: subjects presence.checkpoint.* presence.dead.* presence.deliver.>, retention limits, " +
+			"storage file, replicas 1, max_age 15m0s, max_bytes -1, discard new, allow_direct true, allow_rollup true, " +
+			"allow_msg_ttl true, allow_atomic true",
+		"create PRESENCE_DEAD: sources PRESENCE_DELIVERIES presence.dead.*, retention limits, storage file, replicas 1, " +
+			"max_age 168h0m0s, max_bytes -1, discard old, allow_direct true",
+	}
+	if got := plan(t, js, stream.DefaultStreamsConfig()); !slices.Equal(got, want) {
+		t.Errorf("Plan of an empty server:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for name := range js.StreamNames(t.Context()).Name() {
+		t.Errorf("Plan made stream %s", name)
+	}
+}
+
+func TestTopologyApplyTwice(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	topology := newTopology(t, js, stream.DefaultStreamsConfig())
+	changes, err := topology.Apply(t.Context())
+	if err != nil || len(changes) != 3 {
+		t.Fatalf("Apply = %v, %v, want three changes", changes, err)
+	}
+	again, err := topology.Apply(t.Context())
+	if err != nil || len(again) != 0 {
+		t.Errorf("second Apply = %v, %v, want no change", again, err)
+	}
+	if err := topology.Verify(t.Context()); err != nil {
+		t.Errorf("Verify after Apply = %v, want nil", err)
+	}
+}
+
+func TestTopologyChanges(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		change  func(*stream.StreamsConfig)
+		want    string
+		refused bool
+	}{
+		{
+			"partitions", func(c *stream.StreamsConfig) { c.Partitions = 8 },
+			"refuse PRESENCE_UPDATES: subject transform is presence.update.*.* to presence.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}, " +
+				"configured is presence.update.*.* to presence.update.{{partition(8,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}: " +
+				"the number of partitions is fixed for the life of the stream", true,
+		},
+		{
+			"max_age of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxAge = time.Hour },
+			"refuse PRESENCE_UPDATES: max_age is 24h0m0s, configured is 1h0m0s: " +
+				"messages that are kept now would be deleted; lower it with the NATS tools if that is meant", true,
+		},
+		{
+			"max_bytes of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxBytes = 1 << 30 },
+			"refuse PRESENCE_UPDATES: max_bytes is 8589934592, configured is 1073741824: " +
+				"messages that are kept now would be deleted; lower it with the NATS tools if that is meant", true,
+		},
+		{
+			"max_age of updates raised", func(c *stream.StreamsConfig) { c.Updates.MaxAge = 48 * time.Hour },
+			"update PRESENCE_UPDATES: max_age from 24h0m0s to 48h0m0s", false,
+		},
+		{
+			"max_bytes of updates lifted", func(c *stream.StreamsConfig) { c.Updates.MaxBytes = -1 },
+			"update PRESENCE_UPDATES: max_bytes from 8589934592 to -1", false,
+		},
+		{
+			"max_bytes of deliveries set", func(c *stream.StreamsConfig) { c.Deliveries.MaxBytes = 1 << 30 },
+			"update PRESENCE_DELIVERIES: max_bytes from -1 to 1073741824", false,
+		},
+		{
+			"max_age of dead letters raised", func(c *stream.StreamsConfig) { c.Dead.MaxAge = 14 * 24 * time.Hour },
+			"update PRESENCE_DEAD: max_age from 168h0m0s to 336h0m0s", false,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+			before := stream.DefaultStreamsConfig()
+			if _, err := newTopology(t, js, before).Apply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			after := before
+			tt.change(&after)
+			if got := plan(t, js, after); len(got) != 1 || got[0] != tt.want {
+				t.Fatalf("Plan = %v, want %s", got, tt.want)
+			}
+			_, err := newTopology(t, js, after).Apply(t.Context())
+			if errors.Is(err, stream.ErrRefused) != tt.refused || (err != nil) != tt.refused {
+				t.Errorf("Apply = %v, want refused %t", err, tt.refused)
+			}
+			settled := after
+			if tt.refused {
+				settled = before
+			}
+			if got := plan(t, js, settled); len(got) != 0 {
+				t.Errorf("after Apply the plan is %v, want nothing", got)
+			}
+		})
+	}
+}
+
+func TestTopologyRefusalLeavesEverything(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	before := stream.DefaultStreamsConfig()
+	if _, err := newTopology(t, js, before).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := before
+	after.Storage = stream.Memory
+	after.Updates.MaxAge = 48 * time.Hour // This one alone would be made.
+	changes, err := newTopology(t, js, after).Apply(t.Context())
+	if !errors.Is(err, stream.ErrRefused) || strings.Count(err.Error(), "storage is file, configured is memory: the server cannot change it") != 3 {
+		t.Errorf("Apply = %v, want the storage of three streams refused", err)
+	}
+	if len(changes) != 4 {
+		t.Errorf("Apply returns the changes %v, want the whole plan of 4", changes)
+	}
+	if got := plan(t, js, before); len(got) != 0 {
+		t.Errorf("the refused Apply changed something: %v", got)
+	}
+}
+
+func TestTopologyKeepsOtherSettings(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	config := stream.DefaultStreamsConfig()
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, js, "PRESENCE_UPDATES", func(c *jetstream.StreamConfig) {
+		c.Metadata = map[string]string{"team": "chat"}
+		c.Duplicates = time.Minute
+		c.MaxMsgsPerSubject = 9
+		c.AllowRollup = true
+	})
+	config.Updates.MaxAge = 48 * time.Hour
+	want := []string{
+		"update PRESENCE_UPDATES: max_age from 24h0m0s to 48h0m0s",
+		"update PRESENCE_UPDATES: max_msgs_per_subject from 9 to none",
+	}
+	if got := plan(t, js, config); !slices.Equal(got, want) {
+		t.Errorf("Plan = %v, want %v", got, want)
+	}
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := js.Stream(t.Context(), "PRESENCE_UPDATES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := after.CachedInfo().Config
+	if c.Metadata["team"] != "chat" || c.Duplicates != time.Minute || !c.AllowRollup {
+		t.Errorf("operator's settings are gone: metadata %v, duplicates %v, allow_rollup %t", c.Metadata, c.Duplicates, c.AllowRollup)
+	}
+	if c.MaxMsgsPerSubject > 0 || c.MaxAge != 48*time.Hour {
+		t.Errorf("max_msgs_per_subject is %d and max_age %v, want none and 48h", c.MaxMsgsPerSubject, c.MaxAge)
+	}
+}
+
+func edit(t *testing.T, js jetstream.JetStream, name string, change func(*jetstream.StreamConfig)) {
+	t.Helper()
+	found, err := js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := found.CachedInfo().Config
+	change(&config)
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTopologyVerifySaysWhatDiffers(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	config := stream.DefaultStreamsConfig()
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "PRESENCE_DEAD"); err != nil {
+		t.Fatal(err)
+	}
+	config.Deliveries.MaxAge = time.Hour
+	want := "stream PRESENCE_DELIVERIES: max_age is 15m0s, configured is 1h0m0s\n" +
+		"stream PRESENCE_DEAD is missing: make it with topology apply"
+	if err := newTopology(t, js, config).Verify(t.Context()); err == nil || err.Error() != want {
+		t.Errorf("Verify = %v, want %s", err, want)
+	}
+	if _, err := js.Stream(t.Context(), "PRESENCE_DEAD"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("Verify made the stream that is missing: %v", err)
+	}
+}
+
+func TestTopologyPrefixNamesStreams(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	config := stream.DefaultStreamsConfig()
+	config.Prefix = "acme"
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for name := range js.StreamNames(t.Context()).Name() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if want := []string{"ACME_DEAD", "ACME_DELIVERIES", "ACME_UPDATES"}; !slices.Equal(names, want) {
+		t.Errorf("streams are %v, want %v", names, want)
+	}
+	config.Prefix = "Acme"
+	if _, err := stream.NewTopology(js, config); err == nil || !strings.Contains(err.Error(), "subject_prefix") {
+		t.Errorf("NewTopology with prefix Acme = %v, want an error about subject_prefix", err)
+	}
+}
