@@ -134,6 +134,36 @@ func wantNoGap(t *testing.T, deliveries []delivery) {
 	}
 }
 
+// Two partitions that together have one message more than a commit takes do not
+// share it.
+func TestCommitIsNotOverfilled(t *testing.T) {
+	t.Parallel()
+	const partitions = 2
+	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	other := otherPartition(t, bob, partitions)
+	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
+	all := readers(500)
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		a := make(answer)
+		for i, r := range all {
+			if marks(batch)[0] == 1 && i > 0 || batch[0].UserID == presence.MustUserID(other) && i == 0 {
+				continue // one recipient for the first update, 500 for bob's second, 499 for the other's
+			}
+			a[presence.MustUserID(r)] = batch
+		}
+		return a, nil
+	}))
+	s.publish(t, bob, 1)
+	s.awaitPositionOf(t, bob, partitions, 1) // Its answer is lost: the next two are ready before that is settled.
+	second, third := s.publish(t, bob, 2), s.publish(t, other, 3)
+	s.awaitPositionOf(t, bob, partitions, second)
+	s.awaitPositionOf(t, other, partitions, third)
+	w.stop(t)
+	if got := len(s.deliveries(t)); got != 1+500+499 {
+		t.Errorf("%d deliveries, want 1000", got)
+	}
+}
+
 func TestCheckpointOutlivesMaxAge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxAge = time.Second })

@@ -144,14 +144,17 @@ func (s *site) backUp(t *testing.T, name string) string {
 // restore puts the files of a stream back to how backUp found them.
 func (s *site) restore(t *testing.T, name, copied string) {
 	t.Helper()
-	s.whileDown(t, func() {
-		if err := os.RemoveAll(s.storeOf(name)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(s.storeOf(name), os.DirFS(copied)); err != nil {
-			t.Fatal(err)
-		}
-	})
+	s.whileDown(t, func() { s.putBack(t, name, copied) })
+}
+
+func (s *site) putBack(t *testing.T, name, copied string) {
+	t.Helper()
+	if err := os.RemoveAll(s.storeOf(name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(s.storeOf(name), os.DirFS(copied)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // whileDown restarts the server, and calls f while it is down.

@@ -118,20 +118,37 @@ func TestDeliveriesStreamIsFull(t *testing.T) {
 	})
 	w := s.start(t, toEach(t, alice))
 	last := s.publishFat(t, 0, 120)
+	received := s.drainFull(t, w, last)
+	wantOnce(t, received, 1, last, alice)
+	w.log.want(t, 1, "waiting, nothing is lost", "committing deliveries", "maximum bytes exceeded")
+	w.log.want(t, 0, "partition is lost")
+}
+
+// What one update has for its recipients is more than the stream ever holds.
+func TestUpdateLargerThanTheDeliveriesStream(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxBytes = 1 << 20 })
+	all := readers(80)
+	w := s.start(t, toEach(t, all...))
+	last := s.publishFat(t, 0, 3)
+	wantOnce(t, s.drainFull(t, w, last), 1, last, all...)
+}
+
+// drainFull makes room whenever w waits for it, until w has committed everything
+// up to last, and returns all deliveries.
+func (s *site) drainFull(t *testing.T, w *worker, last uint64) []delivery {
+	t.Helper()
 	var received []delivery
-	for c, _ := s.checkpoint(t, 0); c.Sequence < last; c, _ = s.checkpoint(t, 0) {
+	for c, _ := s.checkpoint(t, 0); c.Sequence < last || !c.After.IsZero(); c, _ = s.checkpoint(t, 0) {
 		eventually(t, "stall or end", func() bool {
 			full := s.deliveriesStream(t).CachedInfo().State.Msgs > 1 && strings.Contains(fmt.Sprint(w.Ready()), "committing deliveries: ")
 			c, _ := s.checkpoint(t, 0)
-			return full || c.Sequence == last
+			return full || c.Sequence == last && c.After.IsZero()
 		})
 		received = append(received, s.makeRoom(t)...)
 	}
 	w.stop(t)
-	received = append(received, s.deliveries(t)...)
-	wantOnce(t, received, 1, last, alice)
-	w.log.want(t, 1, "waiting, nothing is lost", "committing deliveries", "maximum bytes exceeded")
-	w.log.want(t, 0, "partition is lost")
+	return append(received, s.deliveries(t)...)
 }
 
 func TestStopWhileDeliveriesStreamIsFull(t *testing.T) {
@@ -207,6 +224,27 @@ func TestDeliveriesStreamIsRolledBackBeyondTheClaim(t *testing.T) {
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 	w.log.want(t, 1, "claiming the partition anew")
+}
+
+// Both streams go back to the same moment, so that the checkpoint fits; the worker
+// has seen updates since that other ones now have the sequences of.
+func TestBothStreamsAreRolledBackWhileRunning(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, onFile)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 5))
+	updates, deliveries := s.backUp(t, s.subjects.UpdatesStream()), s.backUp(t, s.subjects.DeliveriesStream())
+	s.awaitPosition(t, s.publishMany(t, 5, 5))
+	s.whileDown(t, func() {
+		s.putBack(t, s.subjects.UpdatesStream(), updates)
+		s.putBack(t, s.subjects.DeliveriesStream(), deliveries)
+	})
+	last := s.publishMany(t, 20, 3)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	found := s.deliveries(t)
+	wantOnce(t, found, 1, last, alice)
+	wantEpochs(t, found, 5)
 }
 
 func TestServerRestartsWhileUpdatesFlow(t *testing.T) {

@@ -65,9 +65,14 @@ func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
 		c.stall.failed(err)
 		return false
 	}
-	// The batch is atomic: one checkpoint of it tells of all. The others may have
-	// been taken over since.
+	// The batch is atomic: one checkpoint of it tells of all. It may have landed
+	// after the first of them were read, so they are read again. Those that are not
+	// its own then have been taken over since.
 	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id }) {
+		if current, err = c.read(ctx, g); err != nil {
+			c.stall.failed(err)
+			return false
+		}
 		c.adopt(ctx, g, current)
 		return true
 	}

@@ -162,6 +162,13 @@ func (s *site) awaitPosition(t *testing.T, sequence uint64) wire.Checkpoint {
 	return s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Sequence >= sequence && c.After.IsZero() })
 }
 
+// awaitPositionOf waits until user's partition is committed up to sequence.
+func (s *site) awaitPositionOf(t *testing.T, user string, partitions int, sequence uint64) {
+	t.Helper()
+	p := wire.Partition(presence.MustUserID(user), partitions)
+	s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence >= sequence && c.After.IsZero() })
+}
+
 func (s *site) awaitCheckpoint(t *testing.T, partition int, fits func(wire.Checkpoint) bool) wire.Checkpoint {
 	t.Helper()
 	var found wire.Checkpoint
