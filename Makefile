@@ -67,7 +67,8 @@ fuzz: ## Run every fuzz function for FUZZTIME (10s)
 
 .PHONY: faults
 faults: ## Run the fault tests with FAULT_SEED (1) for FAULT_DURATION (10m)
-	@$(GO) test -list '^TestFault' ./integration | grep -q '^TestFault' || { echo "integration has no TestFault" >&2; exit 1; }
+	@list=$$($(GO) test -list '^TestFault' ./integration) || { echo "$$list" >&2; exit 1; }; \
+	echo "$$list" | grep -q '^TestFault' || { echo "integration has no TestFault" >&2; exit 1; }
 	FAULT_SEED=$(FAULT_SEED) FAULT_DURATION=$(FAULT_DURATION) $(GO) test ./integration -run '^TestFault' -count 1 -timeout $(FAULT_TIMEOUT) -v
 
 .PHONY: bench

@@ -94,9 +94,11 @@ func (w *workerProcess) dump() {
 	}
 }
 
-// terminate asks the process to end and wants it to do so in good order.
+// terminate asks the process to end, once it is there to be asked, and wants it to
+// do so in good order.
 func (w *workerProcess) terminate(s syscall.Signal) {
 	w.t.Helper()
+	w.awaitLog("msg=starting")
 	w.signal(s)
 	w.awaitExit(exitTimeout, 0)
 }

@@ -50,8 +50,7 @@ func (w *Worker) checkPayload() error {
 // noLimit is the bound of tries that go on until the context ends.
 const noLimit time.Duration = 0
 
-// persist tries until it works out, until ctx ends, or for as long as limit. What
-// no retry mends ends it at once.
+// persist tries until it works out, until ctx ends, or for as long as limit.
 func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stall, try func(context.Context) error) error {
 	began := time.Now()
 	retry := newBackOff()
@@ -61,18 +60,41 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stal
 			waiting.ended()
 			return nil
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrRefused) || final(err) {
+		if ended(ctx) {
 			return err
 		}
-		if denied := w.nc.LastError(); limit != noLimit && errors.Is(denied, nats.ErrPermissionViolation) {
-			return fmt.Errorf("permission denied: %w: %w", err, denied)
-		}
-		if limit != noLimit && time.Since(began) > limit {
-			return fmt.Errorf("gave up after %s: %w", limit, err)
+		if limit != noLimit {
+			if reason := w.giveUp(err, time.Since(began), limit); reason != nil {
+				return reason
+			}
 		}
 		waiting.failed(err)
 		pause(ctx, retry.NextBackOff())
 	}
+}
+
+// giveUp returns why a worker that begins is not to try again after err: no retry
+// mends it, or the time is over. It returns nil where trying again may help, as it
+// does as soon as there is room in a stream that is full.
+func (w *Worker) giveUp(err error, spent, limit time.Duration) error {
+	denied := w.nc.LastError()
+	switch {
+	case errors.Is(err, ErrRefused), final(err):
+		return err
+	case errors.Is(denied, nats.ErrPermissionViolation):
+		return fmt.Errorf("permission denied: %w: %w", err, denied)
+	case spent > limit && !full(err):
+		return fmt.Errorf("gave up after %s: %w", limit, err)
+	}
+	return nil
+}
+
+// full reports whether the server stored nothing because a stream has reached its
+// limit.
+func full(err error) bool {
+	const storeFailed = 10077
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == storeFailed
 }
 
 // final reports whether the server's answer stays the same however often it is

@@ -13,12 +13,12 @@ import (
 // Checkpoint says how far a partition is committed.
 type Checkpoint struct {
 	Epoch    int64           `json:"epoch"`          // ms, as in deliveries
-	Sequence uint64          `json:"sequence"`       // last update that is committed, 0 for none
+	Sequence uint64          `json:"sequence"`       // last update that is committed, 0 for none; see After
 	Time     time.Time       `json:"time"`           // when that update was stored
 	Created  time.Time       `json:"created"`        // when the updates stream was created
 	Worker   string          `json:"worker"`         // who wrote the checkpoint
 	Commit   string          `json:"commit"`         // unique to the commit that wrote it
-	After    presence.UserID `json:"after,omitzero"` // last recipient of the next update that is committed, where that one is only half committed
+	After    presence.UserID `json:"after,omitzero"` // last recipient that the update at Sequence is committed for, where that one is half committed
 }
 
 // AppendCheckpoint appends c as JSON to dst, times in UTC to the nanosecond.
