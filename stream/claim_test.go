@@ -1,11 +1,13 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -134,26 +136,65 @@ func TestZombieIsRefused(t *testing.T) {
 	}
 }
 
-// The answer to the first claim is lost; the claim counts all the same.
-func TestClaimWhoseAnswerIsLost(t *testing.T) {
+// The owner of a partition commits between a claimer's look at the checkpoint and
+// its own: the claimer looks again.
+func TestClaimIsRefusedWhereTheOwnerGoesOn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	var swallowed atomic.Bool
-	s.url = startProxy(t, s.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
-		if isAnswer(frame) && swallowed.CompareAndSwap(false, true) {
-			return frame, swallow
+	first := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 3))
+
+	direct, claiming, goOn := s.url, make(chan struct{}, 10), make(chan struct{})
+	s.url = startProxy(t, direct, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
+		if bytes.HasPrefix(frame, []byte("HPUB presence.checkpoint.0 ")) {
+			claiming <- struct{}{}
+			<-goOn
 		}
 		return frame, pass
 	}})
-	w := s.start(t, toEach(t, alice))
-	if !swallowed.Load() {
-		t.Fatal("no answer was swallowed")
+	second := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
+	second.run(t)
+	await(t, claiming, "claim")
+	s.awaitPosition(t, s.publishMany(t, 3, 3))
+	close(goOn)
+	second.awaitReady(t)
+	last := s.publish(t, bob, 7)
+	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Worker == second.ID() && c.Sequence == last })
+	if err := first.wait(t); err == nil {
+		t.Error("Run of the first worker = nil, want a LostError")
 	}
-	if _, sequence := s.checkpoint(t, 0); sequence != 1 {
-		t.Errorf("checkpoint has sequence %d, want 1: it is written once", sequence)
-	}
-	last := s.publish(t, bob, 1)
-	s.awaitPosition(t, last)
-	w.stop(t)
+	second.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
+}
+
+// The first claim, or the answer to it, is lost. One that counts is not done again.
+func TestUnknownOutcomeOfClaim(t *testing.T) {
+	t.Parallel()
+	isClaim := func(frame []byte) bool { return bytes.HasPrefix(frame, []byte("HPUB presence.checkpoint.0 ")) }
+	tests := []struct {
+		name  string
+		proxy *proxy
+	}{
+		{"answer is lost", &proxy{fromServer: onNth(1, isAnswer, swallow)}},
+		{"claim is lost", &proxy{fromClient: onNth(1, isClaim, swallow)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.url = startProxy(t, s.url, tt.proxy)
+			began := time.Now()
+			w := s.start(t, toEach(t, alice))
+			if took := time.Since(began); took < time.Second {
+				t.Fatalf("the worker was ready within %v, want that it missed an answer", took)
+			}
+			if _, sequence := s.checkpoint(t, 0); sequence != 1 {
+				t.Errorf("checkpoint has sequence %d, want 1: it is written once", sequence)
+			}
+			last := s.publish(t, bob, 1)
+			s.awaitPosition(t, last)
+			w.stop(t)
+			wantOnce(t, s.deliveries(t), 1, last, alice)
+		})
+	}
 }

@@ -164,15 +164,76 @@ func TestCommitIsNotOverfilled(t *testing.T) {
 	}
 }
 
+// A small unit that would still fit a commit does not go before a large one of its
+// partition that does not.
+func TestCommitsKeepTheOrderOfAPartition(t *testing.T) {
+	t.Parallel()
+	const partitions = 2
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Partitions = partitions
+		c.Worker.Batch = 1
+	})
+	other := otherPartition(t, bob, partitions)
+	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
+	all := readers(900)
+	recipients := map[int64]int{1: 1, 2: 600, 3: 900, 4: 1} // by mark
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		a := make(answer)
+		for _, r := range all[:recipients[marks(batch)[0]]] {
+			a[presence.MustUserID(r)] = batch
+		}
+		return a, nil
+	}))
+	s.publish(t, other, 1)
+	s.awaitPositionOf(t, other, partitions, 1) // Its answer is lost: the others are ready before that is settled.
+	last := s.publishMany(t, 1, 3)
+	s.awaitPositionOf(t, bob, partitions, last)
+	w.stop(t)
+	if got := fmt.Sprint(sequences(s.deliveries(t))[all[0]]); got != "[1 2 3 4]" {
+		t.Errorf("%s received %s, want [1 2 3 4]", all[0], got)
+	}
+	if c, _ := s.checkpoint(t, wire.Partition(presence.MustUserID(bob), partitions)); c.Sequence != last {
+		t.Errorf("position is %d at the end, want %d", c.Sequence, last)
+	}
+}
+
+func TestCheckpointCarriesNoHeaderOfDeliveries(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishTraced(t, 1))
+	w.stop(t)
+	m, err := s.deliveriesStream(t).GetLastMsgForSubject(t.Context(), s.subjects.Checkpoint(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{wire.SourceHeader, "traceparent"} {
+		if got := m.Header.Get(name); got != "" {
+			t.Errorf("checkpoint has header %s: %s", name, got)
+		}
+	}
+}
+
+// Neither the checkpoint of a commit nor the one of a claim expires.
 func TestCheckpointOutlivesMaxAge(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxAge = time.Second })
+	const partitions = 2
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Partitions = partitions
+		c.Streams.Deliveries.MaxAge = time.Second
+	})
 	w := s.start(t, toEach(t, alice))
 	last := s.publish(t, bob, 1)
-	s.awaitPosition(t, last)
+	s.awaitPositionOf(t, bob, partitions, last)
 	w.stop(t)
-	eventually(t, "end of the delivery", func() bool { return s.deliveriesStream(t).CachedInfo().State.Msgs < 2 })
-	if c, sequence := s.checkpoint(t, 0); sequence == 0 || c.Sequence != last {
-		t.Errorf("checkpoint is %+v, want it to outlive the deliveries", c)
+	eventually(t, "end of the delivery", func() bool { return s.deliveriesStream(t).CachedInfo().State.Msgs <= partitions })
+	for p := range partitions {
+		want := uint64(0)
+		if p == wire.Partition(presence.MustUserID(bob), partitions) {
+			want = last
+		}
+		if c, sequence := s.checkpoint(t, p); sequence == 0 || c.Sequence != want {
+			t.Errorf("checkpoint of partition %d is %+v, want that it outlives the delivery", p, c)
+		}
 	}
 }

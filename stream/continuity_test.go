@@ -124,6 +124,45 @@ func TestUpdatesStreamIsMadeAgainWhileOneIsRouted(t *testing.T) {
 	w.log.want(t, 3, brokenLine)
 }
 
+// Updates of the old stream wait for the router when those of the new one arrive:
+// they are not routed together.
+func TestUpdatesOfTwoEpochsAreNotOfOneBatch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	h := newHeld()
+	s.publishMany(t, 0, 3)
+	w := s.start(t, h.router(t))
+	await(t, h.asked, "call of the router")
+	s.awaitHandedOut(t, 3)
+	s.remakeUpdates(t)
+	last := s.publishMany(t, 10, 2)
+	w.log.await(t, brokenLine)
+	s.awaitHandedOut(t, last)
+	close(h.release)
+	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool {
+		return c.Epoch > 0 && c.Sequence == last && len(w.log.with(brokenLine)) > 0
+	})
+	w.stop(t)
+	deliveries := s.deliveries(t)
+	if got := fmt.Sprint(sequences(deliveries)[alice]); got != "[1 2 3 1 2]" {
+		t.Errorf("%s received %s, want [1 2 3 1 2]", alice, got)
+	}
+	wantEpochs(t, deliveries, 3)
+}
+
+// awaitHandedOut waits until the server has sent a reader the updates up to sequence.
+func (s *site) awaitHandedOut(t *testing.T, sequence uint64) {
+	t.Helper()
+	eventually(t, "consumer that is done", func() bool {
+		for info := range s.updatesStream(t).ListConsumers(t.Context()).Info() {
+			if info.Delivered.Stream >= sequence {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // storeOf returns the directory that holds a stream.
 func (s *site) storeOf(name string) string {
 	return filepath.Join(s.server.Options().StoreDir, "jetstream", "$G", "streams", name)

@@ -39,10 +39,13 @@ func (s *site) letters(t *testing.T, reason wire.Reason) []stream.KeptLetter {
 	return kept
 }
 
-// awaitLetters waits until n dead letters are kept: the stream of dead letters
-// follows the one of deliveries.
+// awaitLetters waits until the n dead letters that are committed are kept: their
+// stream follows the one of deliveries.
 func (s *site) awaitLetters(t *testing.T, n int) []stream.KeptLetter {
 	t.Helper()
+	if committed := s.messages(t, s.subjects.DeliveriesStream(), s.subjects.DeadAll()); len(committed) != n {
+		t.Fatalf("%d dead letters are committed, want %d", len(committed), n)
+	}
 	eventually(t, fmt.Sprintf("%d dead letters", n), func() bool {
 		info, err := s.js.Stream(t.Context(), s.subjects.DeadStream())
 		return err == nil && info.CachedInfo().State.Msgs >= uint64(n) //nolint:gosec // n is positive.

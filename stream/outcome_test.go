@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,35 @@ func TestUnknownOutcomeOfCommit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a reader asks for just when the connection is lost is not answered any more;
+// it asks again as soon as the connection is back.
+func TestRequestIsLostWithTheConnection(t *testing.T) {
+	t.Parallel()
+	const requestTimeout = 5 * time.Second
+	var armed, lost atomic.Bool
+	p := &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
+		if armed.Load() && bytes.HasPrefix(frame, []byte("PUB $JS.API.STREAM.INFO.PRESENCE_UPDATES ")) && lost.CompareAndSwap(false, true) {
+			return frame, sever
+		}
+		return frame, pass
+	}}
+	s := newSite(t)
+	s.url = startProxy(t, s.url, p)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publish(t, bob, 1))
+	armed.Store(true)
+	p.cutAll(false)
+	eventually(t, "loss of a request", lost.Load)
+	began := time.Now()
+	last := s.publish(t, bob, 2)
+	s.awaitPosition(t, last)
+	if took := time.Since(began); took > requestTimeout {
+		t.Errorf("the next update took %v, want less than it takes to give a request up", took)
+	}
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
 }
 
 // Updates that do not arrive are asked for again.

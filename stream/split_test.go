@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -83,6 +85,47 @@ func TestRecipientsOfCutBatchesGetAllInOrder(t *testing.T) {
 		if !slices.Equal(received[id], want) {
 			t.Errorf("%s received %v, want %v", id, received[id], want)
 		}
+	}
+}
+
+// A dead letter of an update that is committed in slices is one.
+func TestDeadLetterOfUpdateInSlices(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	all := readers(2500)
+	w := s.startWith(t, []routing.Registration{
+		registration(toEach(t, all...)),
+		{Name: "picky", Timeout: eventTimeout, OnError: routing.DeadLetter, Router: routerOf(t, func(context.Context, states) (answer, error) {
+			return nil, errors.New("spilled")
+		})},
+	})
+	s.awaitPosition(t, s.publish(t, bob, 1))
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, 1, all...)
+	s.awaitLetters(t, 1)
+}
+
+// A router makes more up for one recipient than the server takes at once: that one
+// gets nothing, the others do.
+func TestTooMuchForOneRecipientIsDeadLetter(t *testing.T) {
+	t.Parallel()
+	const tooMany = 1100
+	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxDeliveryBytes = 1 << 10 })
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		madeUp := make(states, tooMany)
+		for i := range madeUp {
+			madeUp[i] = presence.UserState{
+				UserID: presence.MustUserID(readers(tooMany)[i]), State: presence.Online, StatusMsg: presence.Status(strings.Repeat("x", 700)),
+			}
+		}
+		return answer{presence.MustUserID(alice): batch, presence.MustUserID(bob): madeUp, presence.MustUserID("@dave:example.com"): batch}, nil
+	}))
+	s.awaitPosition(t, s.publish(t, bob, 1))
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, 1, alice, "@dave:example.com")
+	letter := s.awaitLetters(t, 1)[0].Letter
+	if want := "1100 messages for @bob:example.com: at most 999 are allowed"; letter.Error != want || letter.Router != "static" {
+		t.Errorf("letter of router %q says %q, want %q", letter.Router, letter.Error, want)
 	}
 }
 
