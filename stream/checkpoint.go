@@ -34,7 +34,8 @@ func (p position) next() uint64 {
 // checkpoint is a position as it stands in the deliveries stream.
 type checkpoint struct {
 	wire.Checkpoint
-	revision uint64 // sequence of the checkpoint message, 0 where there is none
+	revision uint64    // sequence of the checkpoint message, 0 where there is none
+	stored   time.Time // when the server stored it
 }
 
 func (c checkpoint) position() position {
@@ -68,5 +69,5 @@ func (c checkpoints) read(ctx context.Context, partition int) (checkpoint, error
 	if err != nil {
 		return checkpoint{}, fmt.Errorf("decode checkpoint of partition %d: %w", partition, err)
 	}
-	return checkpoint{Checkpoint: decoded, revision: message.Sequence}, nil
+	return checkpoint{Checkpoint: decoded, revision: message.Sequence, stored: message.Time}, nil
 }

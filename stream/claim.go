@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,7 +62,7 @@ func (c *claimer) epoch(ctx context.Context, from, reached position) (int64, err
 	if reached.created.IsZero() {
 		return from.epoch, nil
 	}
-	resumed, err := c.continuity.resume(ctx, reached)
+	resumed, err := c.continuity.resume(ctx, reached, time.Time{})
 	if err != nil {
 		return 0, err
 	}
@@ -72,7 +73,7 @@ func (c *claimer) epoch(ctx context.Context, from, reached position) (int64, err
 // without one start.
 func (c *claimer) position(ctx context.Context, found checkpoint) (position, error) {
 	if found.revision > 0 {
-		return c.continuity.resume(ctx, found.position())
+		return c.continuity.resume(ctx, found.position(), found.stored)
 	}
 	stream, err := c.js.Stream(ctx, c.subjects.UpdatesStream())
 	if err != nil {

@@ -154,10 +154,10 @@ func TestCommitIsNotOverfilled(t *testing.T) {
 		return a, nil
 	}))
 	s.publish(t, bob, 1)
-	s.awaitPositionOf(t, bob, partitions, 1) // Its answer is lost: the next two are ready before that is settled.
+	s.awaitPositionOf(t, bob, 1) // Its answer is lost: the next two are ready before that is settled.
 	second, third := s.publish(t, bob, 2), s.publish(t, other, 3)
-	s.awaitPositionOf(t, bob, partitions, second)
-	s.awaitPositionOf(t, other, partitions, third)
+	s.awaitPositionOf(t, bob, second)
+	s.awaitPositionOf(t, other, third)
 	w.stop(t)
 	if got := len(s.deliveries(t)); got != 1+500+499 {
 		t.Errorf("%d deliveries, want 1000", got)
@@ -185,9 +185,9 @@ func TestCommitsKeepTheOrderOfAPartition(t *testing.T) {
 		return a, nil
 	}))
 	s.publish(t, other, 1)
-	s.awaitPositionOf(t, other, partitions, 1) // Its answer is lost: the others are ready before that is settled.
+	s.awaitPositionOf(t, other, 1) // Its answer is lost: the others are ready before that is settled.
 	last := s.publishMany(t, 1, 3)
-	s.awaitPositionOf(t, bob, partitions, last)
+	s.awaitPositionOf(t, bob, last)
 	w.stop(t)
 	if got := fmt.Sprint(sequences(s.deliveries(t))[all[0]]); got != "[1 2 3 4]" {
 		t.Errorf("%s received %s, want [1 2 3 4]", all[0], got)
@@ -224,7 +224,7 @@ func TestCheckpointOutlivesMaxAge(t *testing.T) {
 	})
 	w := s.start(t, toEach(t, alice))
 	last := s.publish(t, bob, 1)
-	s.awaitPositionOf(t, bob, partitions, last)
+	s.awaitPositionOf(t, bob, last)
 	w.stop(t)
 	eventually(t, "end of the delivery", func() bool { return s.deliveriesStream(t).CachedInfo().State.Msgs <= partitions })
 	for p := range partitions {

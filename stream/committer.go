@@ -23,7 +23,7 @@ type committer struct {
 	instance    string // unique to this process: its commit IDs begin with it
 	config      WorkerConfig
 	groupBytes  int       // bound on the data of one commit
-	staged      chan unit // one place for every slot of every partition: staging never waits
+	staged      chan unit // one place for every slot of every partition
 	stall       *stall
 	log         *slog.Logger
 	telemetry   *telemetry
@@ -33,9 +33,21 @@ type committer struct {
 	next     *group                  // what the next commit holds so far
 	waiting  []unit                  // what does not fit next, in order
 	idle     map[*partition]position // positions that no message has committed yet
+	served   map[*partition]served   // what was sent last for each partition
 	commits  int
 
 	foundPurged time.Time // when a checkpoint was found to be gone last
+}
+
+// renewInterval is how often the checkpoint of a partition without updates is
+// written again: the answer tells whether the partition is still this worker's,
+// and a purge of the stream does not go unnoticed.
+const renewInterval = 5 * time.Second
+
+// served is the position of a partition that was sent last, and when.
+type served struct {
+	upTo position
+	sent time.Time
 }
 
 // run commits what is staged until staged is closed and everything is committed,
@@ -102,6 +114,17 @@ func (c *committer) flushIdle() {
 		c.place(unit{partition: p, upTo: upTo})
 	}
 	clear(c.idle)
+	for p, s := range c.served {
+		if time.Since(s.sent) > renewInterval && !c.holds(p) {
+			c.place(unit{partition: p, upTo: s.upTo})
+		}
+	}
+}
+
+// holds reports whether a unit of p is on its way already.
+func (c *committer) holds(p *partition) bool {
+	return slices.Contains(c.next.ends, p) ||
+		slices.ContainsFunc(c.waiting, func(w unit) bool { return w.partition == p })
 }
 
 // place puts u into the next commit, and sends its messages ahead, unless it does
@@ -123,6 +146,9 @@ func (c *committer) commit(ctx context.Context, due <-chan time.Time) {
 	g, began := c.next, time.Now()
 	attempt, cancel := context.WithTimeout(ctx, c.config.CommitTimeout)
 	defer cancel()
+	for _, p := range g.ends {
+		c.served[p] = served{upTo: g.upTo(p), sent: began}
+	}
 	answer := c.send(attempt, g)
 	c.renew()
 	result := c.await(ctx, due, answer)

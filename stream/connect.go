@@ -45,6 +45,7 @@ func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Opt
 }
 
 func connectOptions(log *slog.Logger) []nats.Option {
+	errs := newErrorLog(log)
 	return []nats.Option{
 		nats.Name("presence-router"),
 		nats.Timeout(apiTimeout),
@@ -55,14 +56,16 @@ func connectOptions(log *slog.Logger) []nats.Option {
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
+			if err != nil && errs.due("disconnected") {
 				log.Warn("disconnected from NATS", "error", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("reconnected to NATS", "server", nc.ConnectedServerName())
+			if errs.due("reconnected") {
+				log.Info("reconnected to NATS", "server", nc.ConnectedServerName())
+			}
 		}),
-		nats.ErrorHandler(newErrorLog(log).handle),
+		nats.ErrorHandler(errs.handle),
 	}
 }
 

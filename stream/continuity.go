@@ -23,6 +23,8 @@ type continuity struct {
 	subjects wire.Subjects
 	log      *slog.Logger
 
+	tellExpired sync.Once
+
 	mu      sync.Mutex
 	noticed notice // the newest break, so that all partitions share one epoch and one log line
 }
@@ -36,16 +38,21 @@ type notice struct {
 }
 
 // resume returns where to go on from p. It returns p itself where the stream is
-// still the one that p was made in.
-func (c *continuity) resume(ctx context.Context, p position) (position, error) {
+// still the one that p was made in. written is when p was known to be the newest
+// position, zero where it still is.
+func (c *continuity) resume(ctx context.Context, p position, written time.Time) (position, error) {
 	stream, err := c.js.Stream(ctx, c.updates.stream)
 	if err != nil {
 		return position{}, fmt.Errorf("look up stream %s: %w", c.updates.stream, err)
 	}
 	info := stream.CachedInfo()
 	reason, err := c.broken(ctx, p, info)
-	if err != nil || reason == "" {
-		return p, err
+	if err != nil {
+		return position{}, err
+	}
+	if reason == "" {
+		c.expired(p, written, info)
+		return p, nil
 	}
 	resumed, err := c.firstAfter(ctx, p.time, info)
 	if err != nil {
@@ -66,10 +73,7 @@ func (c *continuity) broken(ctx context.Context, p position, info *jetstream.Str
 	case p.sequence == 0 || state.Msgs == 0:
 		return "", nil
 	case p.sequence < state.FirstSeq:
-		if p.time.After(state.FirstTime) {
-			return "the stream holds updates that were stored before others of lower sequence", nil
-		}
-		return "", nil
+		return "", nil // expired: nothing is left to compare
 	}
 	message, err := c.updates.get(ctx, getRequest{Sequence: p.sequence})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -82,6 +86,18 @@ func (c *continuity) broken(ctx context.Context, p position, info *jetstream.Str
 		return "the stream holds another update at the same sequence", nil
 	}
 	return "", nil
+}
+
+// expired logs, once, that updates were stored and deleted again while nobody read
+// them. Whether some of them were of this partition, the server cannot tell.
+func (c *continuity) expired(p position, written time.Time, info *jetstream.StreamInfo) {
+	if written.IsZero() || p.next() >= info.State.FirstSeq || !written.Before(info.State.FirstTime) {
+		return
+	}
+	c.tellExpired.Do(func() {
+		c.log.Warn("updates expired before they were routed, see max_age and max_bytes of the updates stream",
+			"stream", c.updates.stream, "routed_until", written, "oldest_update", info.State.FirstTime, "oldest_sequence", info.State.FirstSeq)
+	})
 }
 
 // firstAfter returns the position before the first update that was stored after

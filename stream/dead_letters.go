@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -119,11 +120,13 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) (uint64, error) {
 	if kept.Letter.Truncated {
 		return 0, fmt.Errorf("requeue dead letter %d: %w", id, ErrTruncated)
 	}
-	header := nats.Header(kept.Letter.Headers)
-	if header == nil {
-		header = nats.Header{}
+	header := nats.Header{jetstream.MsgIDHeader: {fmt.Sprintf("requeue-%d-%d", id, kept.Kept.UnixNano())}}
+	for key, values := range kept.Letter.Headers {
+		// What the server was to check or do at the first publish does not hold for this one.
+		if !strings.HasPrefix(key, "Nats-") {
+			header[key] = values
+		}
 	}
-	header.Set(jetstream.MsgIDHeader, fmt.Sprintf("requeue-%d-%d", id, kept.Kept.UnixNano()))
 	ack, err := d.js.PublishMsg(ctx,
 		&nats.Msg{Subject: kept.Letter.Subject, Header: header, Data: kept.Letter.Payload},
 		jetstream.WithExpectStream(d.subjects.UpdatesStream()))

@@ -39,12 +39,17 @@ func (s *site) letters(t *testing.T, reason wire.Reason) []stream.KeptLetter {
 	return kept
 }
 
-// awaitLetters waits until the n dead letters that are committed are kept: their
-// stream follows the one of deliveries.
+// awaitLetters waits until n dead letters, which are to be all, are committed and
+// kept: their stream follows the one of deliveries.
 func (s *site) awaitLetters(t *testing.T, n int) []stream.KeptLetter {
 	t.Helper()
-	if committed := s.messages(t, s.subjects.DeliveriesStream(), s.subjects.DeadAll()); len(committed) != n {
-		t.Fatalf("%d dead letters are committed, want %d", len(committed), n)
+	committed := 0
+	eventually(t, fmt.Sprintf("commit of %d dead letters", n), func() bool {
+		committed = len(s.messages(t, s.subjects.DeliveriesStream(), s.subjects.DeadAll()))
+		return committed >= n
+	})
+	if committed != n {
+		t.Fatalf("%d dead letters are committed, want %d", committed, n)
 	}
 	eventually(t, fmt.Sprintf("%d dead letters", n), func() bool {
 		info, err := s.js.Stream(t.Context(), s.subjects.DeadStream())

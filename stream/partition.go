@@ -90,7 +90,7 @@ func (p *partition) first(ctx context.Context, arrived <-chan update) []update {
 	}
 	select {
 	case u := <-arrived:
-		return append(make([]update, 0, p.limit), u)
+		return append(make([]update, 0, min(p.limit, len(arrived)+1)), u)
 	case <-ctx.Done():
 		return nil
 	}
@@ -116,6 +116,10 @@ func (p *partition) stage(ctx context.Context, u unit, staged chan<- unit) error
 		return context.Cause(ctx)
 	}
 	u.partition, u.staged = p, true
-	staged <- u
-	return nil
+	select {
+	case staged <- u:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -16,7 +16,7 @@ import (
 // The settings of the consumers that read updates.
 const (
 	readAhead       = 512     // updates asked for at once
-	readAheadBytes  = 4 << 20 // bytes asked for at once; more than any message
+	readAheadBytes  = 4 << 20 // bytes asked for at once, but for a message that is larger
 	readHeartbeat   = 2 * time.Second
 	readExpiry      = 20 * time.Second
 	inactiveTimeout = 30 * time.Second // after which the server deletes the consumer of a reader that is gone
@@ -44,6 +44,7 @@ type reader struct {
 
 // run puts updates into r.updates until ctx ends.
 func (r *reader) run(ctx context.Context) {
+	defer r.stall.forget(r.partition)
 	retry := newBackOff()
 	for ctx.Err() == nil {
 		began, from := time.Now(), r.position.sequence
@@ -55,7 +56,7 @@ func (r *reader) run(ctx context.Context) {
 			retry.Reset()
 		}
 		if !errors.Is(err, errReconnected) {
-			r.stall.failed(err)
+			r.stall.failedFor(r.partition, err)
 		}
 		pause(ctx, retry.NextBackOff())
 	}
@@ -85,7 +86,7 @@ func (r *reader) session(ctx context.Context) error {
 }
 
 func (r *reader) read(ctx context.Context) error {
-	resumed, err := r.continuity.resume(ctx, r.position)
+	resumed, err := r.continuity.resume(ctx, r.position, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,8 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer) error
 				end(err)
 			}
 		},
-		jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes),
+		// A pull that is smaller than a message would never get it.
+		jetstream.PullMaxMessagesWithBytesLimit(readAhead, max(readAheadBytes, 2*int(r.nc.MaxPayload()))),
 		jetstream.PullHeartbeat(readHeartbeat),
 		jetstream.PullExpiry(readExpiry),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(err) }),
@@ -146,7 +148,7 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer) error
 	}
 	// Asked for before the end: afterwards it would not wait for a handler that runs.
 	closed := consuming.Closed()
-	r.stall.ended()
+	r.stall.endedFor(r.partition)
 	<-ctx.Done()
 	consuming.Stop()
 	<-closed // no handler runs any more: the position is ours again

@@ -83,6 +83,9 @@ func reason(err error) wire.Reason {
 // until the updates that it fails on stand alone, so that the others are not
 // drawn in. The error is the one of ctx.
 func (r *router) route(ctx context.Context, b batch) ([]batch, error) {
+	if len(b.states) == 0 {
+		return []batch{b}, nil
+	}
 	result, err := r.persist(ctx, b.states)
 	if err != nil {
 		return nil, err

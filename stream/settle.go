@@ -152,6 +152,7 @@ func (c *committer) lose(ctx context.Context, n newest) {
 	}
 	p.lose(reason)
 	delete(c.idle, p)
+	delete(c.served, p)
 	for _, u := range c.next.drop(p) {
 		c.release(u)
 	}

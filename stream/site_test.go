@@ -163,9 +163,9 @@ func (s *site) awaitPosition(t *testing.T, sequence uint64) wire.Checkpoint {
 }
 
 // awaitPositionOf waits until user's partition is committed up to sequence.
-func (s *site) awaitPositionOf(t *testing.T, user string, partitions int, sequence uint64) {
+func (s *site) awaitPositionOf(t *testing.T, user string, sequence uint64) {
 	t.Helper()
-	p := wire.Partition(presence.MustUserID(user), partitions)
+	p := wire.Partition(presence.MustUserID(user), s.config.Streams.Partitions)
 	s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence >= sequence && c.After.IsZero() })
 }
 

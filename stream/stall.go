@@ -14,32 +14,37 @@ import (
 const reminder = time.Minute
 
 // stall logs that something does not go on, once when it begins, now and then
-// while it lasts, and once when it is over, however often and by however many
-// goroutines it is tried.
+// while it lasts, and once when it is over, however often it is tried. Several
+// parties may share one, such as partitions; it is over when it is for all.
 type stall struct {
 	log  *slog.Logger
 	what string // what does not go on
 
-	mu     sync.Mutex
-	since  time.Time // zero while it goes on
-	logged time.Time // last line about a try that failed, of this stall or an earlier one
-	told   bool      // whether this stall has been logged
-	tries  int
-	cause  error
+	mu      sync.Mutex
+	failing map[int]bool // the parties that do not go on
+	since   time.Time    // zero while it goes on
+	logged  time.Time    // last line about a try that failed, of this stall or an earlier one
+	told    bool         // whether this stall has been logged
+	tries   int
+	cause   error
 }
 
 func newStall(log *slog.Logger, what string) *stall {
-	return &stall{log: log, what: what}
+	return &stall{log: log, what: what, failing: make(map[int]bool)}
 }
 
-// failed notes one try that failed.
-func (s *stall) failed(err error) {
+// failed notes one try that failed, where there is one party.
+func (s *stall) failed(err error) { s.failedFor(0, err) }
+
+// failedFor notes one try of a party that failed.
+func (s *stall) failedFor(party int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if s.since.IsZero() {
+	if len(s.failing) == 0 {
 		s.since = now
 	}
+	s.failing[party] = true
 	s.tries++
 	s.cause = err
 	if now.Sub(s.logged) < reminder {
@@ -49,21 +54,38 @@ func (s *stall) failed(err error) {
 	s.log.Warn("waiting, nothing is lost", "what", s.what, "error", err, "since", s.since, "tries", s.tries)
 }
 
-// ended notes that it goes on.
-func (s *stall) ended() {
+// ended notes that it goes on, where there is one party.
+func (s *stall) ended() { s.endedFor(0) }
+
+// endedFor notes that it goes on for a party.
+func (s *stall) endedFor(party int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.failing, party)
+	if len(s.failing) > 0 {
+		return
+	}
 	if s.told {
 		s.log.Info("going on", "what", s.what, "after", time.Since(s.since).Round(time.Millisecond), "tries", s.tries)
 	}
-	s.since, s.told, s.tries, s.cause = time.Time{}, false, 0, nil
+	s.told, s.tries, s.cause = false, 0, nil
+}
+
+// forget notes that a party does not try any more.
+func (s *stall) forget(party int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.failing, party)
+	if len(s.failing) == 0 {
+		s.told, s.tries, s.cause = false, 0, nil
+	}
 }
 
 // waiting returns nil while it goes on, else an error that says why it does not.
 func (s *stall) waiting() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() {
+	if len(s.failing) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", s.what, s.cause)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -155,6 +156,32 @@ func TestMetricsOfSlices(t *testing.T) {
 	}
 	if got := m.counts["presence_router_end_to_end"]; got != 1 {
 		t.Errorf("%d updates end to end, want 1", got)
+	}
+}
+
+// Both deliveries of an update are too large for the server: that is two dead
+// letters, but one update.
+func TestMetricsOfUpdateWithTwoDeadLetters(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	reader, meter := newMeter()
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		huge := batch[0]
+		huge.StatusMsg = presence.Status(strings.Repeat("x", 2<<20))
+		return everybody([]presence.UserID{presence.MustUserID(alice), presence.MustUserID(carol)}, states{huge}), nil
+	}), meter)
+	s.awaitPosition(t, s.publish(t, bob, 1))
+	w.stop(t)
+	m := collect(t, reader)
+	for name, want := range map[string]int64{
+		"presence_router_dead_letters{reason=router_failed}":       2,
+		"presence_router_updates{outcome=dead_letter,partition=0}": 1,
+		"presence_router_updates{outcome=routed,partition=0}":      0,
+		"presence_router_deliveries":                               0,
+	} {
+		if got := m.values[name]; got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
 	}
 }
 

@@ -142,6 +142,21 @@ func TestTopologyChanges(t *testing.T) {
 	}
 }
 
+// A limit where there was none deletes as well.
+func TestTopologyRefusesFirstLimit(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	config := stream.DefaultStreamsConfig()
+	config.Updates.MaxBytes = -1
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	config.Updates.MaxBytes = 1 << 30
+	if _, err := newTopology(t, js, config).Apply(t.Context()); !errors.Is(err, stream.ErrRefused) {
+		t.Errorf("Apply = %v, want %v", err, stream.ErrRefused)
+	}
+}
+
 func TestTopologyRefusalLeavesEverything(t *testing.T) {
 	t.Parallel()
 	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))

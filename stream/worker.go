@@ -91,8 +91,8 @@ func (w *Worker) assemble() {
 		nc: w.nc, checkpoints: points, subjects: w.subjects,
 		instance: w.instance, config: w.config.Worker, groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
 		staged: make(chan unit, w.config.Streams.Partitions*slotsPerPartition),
-		idle:   make(map[*partition]position),
-		stall:  newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
+		idle:   make(map[*partition]position), served: make(map[*partition]served),
+		stall: newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
 	}
 }
 
@@ -107,8 +107,9 @@ func (w *Worker) Ready() error {
 		return errors.New("partitions are not claimed")
 	case !w.nc.IsConnected():
 		return errors.New("not connected to NATS")
-	case w.serving.Load() == 0:
-		return errors.New("every partition was taken over by another worker")
+	case w.serving.Load() < int64(w.config.Streams.Partitions):
+		return fmt.Errorf("%d of %d partitions were taken over by another worker",
+			int64(w.config.Streams.Partitions)-w.serving.Load(), w.config.Streams.Partitions)
 	}
 	return errors.Join(w.reading.waiting(), w.committer.stall.waiting())
 }
@@ -231,6 +232,9 @@ func (w *Worker) reader(c claim) *reader {
 // follow takes updates as they arrive and brings them to the committer, until
 // take ends.
 func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline, arrived <-chan update) error {
+	if err := p.stage(work, unit{upTo: way.half}, way.staged); err != nil { // makes the partition known to the committer
+		return err
+	}
 	for {
 		updates := p.take(take, arrived)
 		if len(updates) == 0 {

@@ -51,18 +51,27 @@ func (s *scanner) escape() error {
 	default:
 		return s.unexpected("an escape that JSON has")
 	}
+	start := s.at - 2
 	for range 4 {
 		if hexDigit(s.peek()) < 0 {
 			return s.unexpected("a hex digit")
 		}
 		s.at++
 	}
+	unit := codeUnit(s.data[start:])
+	if !utf16.IsSurrogate(unit) {
+		return nil
+	}
+	if utf16.DecodeRune(unit, codeUnit(s.data[s.at:])) == utf8.RuneError {
+		return s.unexpected("the other half of a surrogate pair")
+	}
+	s.at += 6
 	return nil
 }
 
 // unescape returns the text that escaped, the inside of a JSON string, stands
-// for. Half a surrogate pair becomes U+FFFD, as encoding/json has it. It allocates
-// only where there is an escape.
+// for. Surrogates stand in pairs, as text has checked. It allocates only where there
+// is an escape.
 func unescape(escaped []byte) []byte {
 	i := bytes.IndexByte(escaped, '\\')
 	if i < 0 {
@@ -86,10 +95,7 @@ func appendUnescaped(text, s []byte) (after, rest []byte) {
 	}
 	r, rest := codeUnit(s), s[6:]
 	if utf16.IsSurrogate(r) {
-		r = utf16.DecodeRune(r, codeUnit(rest))
-		if r != utf8.RuneError {
-			rest = rest[6:]
-		}
+		r, rest = utf16.DecodeRune(r, codeUnit(rest)), rest[6:]
 	}
 	return utf8.AppendRune(text, r), rest
 }

@@ -32,7 +32,7 @@ type update struct {
 // with data, which is kept and not copied, and position attached (FromUpdate).
 // Every error is an *InvalidError. Unknown fields are passed over; keys are
 // case-sensitive; null is the default of an optional field. Half a surrogate pair
-// in an escape is read as U+FFFD.
+// in an escape is malformed: some parsers of deliveries would refuse it.
 func DecodeUpdate(data []byte, position uint64, maxBytes int) (presence.UserState, error) {
 	if len(data) > maxBytes {
 		return presence.UserState{}, invalid(TooLarge, "update is %d bytes, at most %d are allowed", len(data), maxBytes)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/presence-router/presence-router/routing/presence"
@@ -24,7 +26,7 @@ func FuzzDecodeUpdate(f *testing.F) {
 		fullUpdate, `{}`, ``, `null`, `{"user_id":"@a:b","state":"x.y","status_msg":"\ud83d\ude00\ud83d\n\/"}`,
 		`{"user_id":"@a:b","state":"busy","last_active_ts":-0,"x":[1.5e-3,{"y":[]}],"USER_ID":1}`,
 		`{"user_id":null,"state":3,"last_active_ts":9223372036854775808}`, `{"state":"a","state":"b"}`,
-		strings.Repeat(`{"a":[`, 40), "{\"a\":\"\xff\"}",
+		strings.Repeat(`{"a":[`, 40), "{\"a\":\"\xff\"}", `{"":1e700}`,
 	} {
 		f.Add([]byte(data))
 	}
@@ -63,7 +65,7 @@ func referenceDecode(data []byte) (presence.UserState, wire.Reason) {
 	if len(data) > maxUpdateBytes {
 		return presence.UserState{}, wire.TooLarge
 	}
-	if !utf8.Valid(data) || !json.Valid(data) || jsonDepth(data) > 64 {
+	if !utf8.Valid(data) || !json.Valid(data) || jsonDepth(data) > 64 || halfPair(data) {
 		return presence.UserState{}, wire.Malformed
 	}
 	members, ok := referenceMembers(data)
@@ -71,6 +73,35 @@ func referenceDecode(data []byte) (presence.UserState, wire.Reason) {
 		return presence.UserState{}, wire.Malformed
 	}
 	return referenceState(members)
+}
+
+// halfPair reports whether a string of data, which is JSON, has an escape that is
+// half a surrogate pair.
+func halfPair(data []byte) bool {
+	for rest := data; ; {
+		_, after, found := bytes.Cut(rest, []byte(`\`))
+		switch {
+		case !found:
+			return false
+		case after[0] != 'u':
+			rest = after[1:]
+			continue
+		}
+		var unit, next rune
+		_, _ = fmt.Sscanf(string(after[:5]), "u%x", &unit)
+		rest = after[5:]
+		if !utf16.IsSurrogate(unit) {
+			continue
+		}
+		if len(rest) < 6 || !bytes.HasPrefix(rest, []byte(`\u`)) {
+			return true
+		}
+		_, _ = fmt.Sscanf(string(rest[1:6]), "u%x", &next)
+		if utf16.DecodeRune(unit, next) == utf8.RuneError {
+			return true
+		}
+		rest = rest[6:]
+	}
 }
 
 // referenceMembers returns the known members, and false for what is no object or
@@ -147,6 +178,7 @@ func orNull(value json.RawMessage) json.RawMessage {
 func jsonDepth(data []byte) int {
 	depth, deepest := 0, 0
 	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
 	for {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {

@@ -170,9 +170,11 @@ func (r *Reader) consume(ctx context.Context, consumer jetstream.Consumer, each 
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", r.stream, err)
 	}
+	// Asked for before the end: afterwards it would not wait for a handler that runs.
+	closed := consuming.Closed()
 	<-ctx.Done()
 	consuming.Stop()
-	<-consuming.Closed() // no handler runs any more
+	<-closed // no handler runs any more
 	return fmt.Errorf("read stream %s: %w", r.stream, context.Cause(ctx))
 }
 
