@@ -185,6 +185,7 @@ func TestRunServesHTTP(t *testing.T) {
 	js := jetStream(t, urlOf(env))
 	publishRaw(t, js, "presence.update.example%2Ecom.bob", bobIsOnline, nil)
 	publishRaw(t, js, "presence.update.example%2Ecom.bob", "{", nil)
+	wantAnswer(t, p, "/readyz", http.StatusOK, "ready\n")
 	fence(t, js)
 	metrics := awaitMetric(t, p, "presence_router_fenced_total")
 	for _, want := range []string{
@@ -211,10 +212,15 @@ func TestRunServesHTTP(t *testing.T) {
 			t.Errorf("/metrics holds %s", unwanted)
 		}
 	}
-	for path, want := range map[string]string{"/healthz": "alive\n", "/readyz": "ready\n", "/debug/pprof/": "goroutine"} {
-		if code, body := get(t, p, path); code != http.StatusOK || !strings.Contains(body, want) {
-			t.Errorf("%s answers %d: %q, want 200 and %q", path, code, body, want)
-		}
+	wantAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 of 4 partitions were taken over by another worker\n")
+	wantAnswer(t, p, "/healthz", http.StatusOK, "alive\n")
+	wantAnswer(t, p, "/debug/pprof/", http.StatusOK, "goroutine")
+}
+
+func wantAnswer(t *testing.T, p *process, path string, status int, want string) {
+	t.Helper()
+	if code, body := get(t, p, path); code != status || !strings.Contains(body, want) {
+		t.Errorf("%s answers %d: %q, want %d and %q", path, code, body, status, want)
 	}
 }
 
