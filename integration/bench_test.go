@@ -135,8 +135,9 @@ func (p *pipelineBench) publishUpdates(b *testing.B, n int) {
 	})
 }
 
+// benchUpdate returns an update of about 200 bytes, the mean of the capture.
 func benchUpdate(user presence.UserID, n int) []byte {
-	return fmt.Appendf(nil, `{"user_id":%q,"state":"online","last_active_ts":%d,"last_federation_update_ts":0,"last_user_sync_ts":%d,"status_msg":"in a meeting until later, back at my desk after lunch","currently_active":true}`,
+	return fmt.Appendf(nil, `{"user_id":%q,"state":"online","last_active_ts":%d,"last_federation_update_ts":0,"last_user_sync_ts":%d,"status_msg":"in a meeting","currently_active":true}`,
 		user, 1795378782000+n, 1795378782000+n)
 }
 
@@ -154,7 +155,7 @@ func (p *pipelineBench) rawRates(b *testing.B) (raw, batched float64) {
 	if _, err := p.js.CreateStream(b.Context(), config); err != nil {
 		b.Fatal(err)
 	}
-	payload := benchUpdate(benchUser(0), 0)
+	payload := benchDelivery(b)
 	message := func(i int) (string, []byte) {
 		return fmt.Sprintf("raw.local.7.example%%2Ecom.reader%d", i%benchRecipients), payload
 	}
@@ -165,6 +166,18 @@ func (p *pipelineBench) rawRates(b *testing.B) (raw, batched float64) {
 		b.Fatal(err)
 	}
 	return raw, batched
+}
+
+// benchDelivery returns a delivery of one state.
+func benchDelivery(b *testing.B) []byte {
+	b.Helper()
+	state, err := wire.DecodeUpdate(benchUpdate(benchUser(0), 0), 1, 64<<10)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return wire.AppendDelivery(nil, wire.Delivery{
+		Recipient: benchUser(0), Epoch: 1795378782000, States: []presence.UserState{state},
+	})
 }
 
 func rate(n int, work func()) float64 {

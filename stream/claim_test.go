@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"strings"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
@@ -72,24 +75,56 @@ func TestSecondWorkerTakesOver(t *testing.T) {
 	s.publishMany(t, 0, 20)
 	second := s.start(t, toEach(t, alice))
 	last := s.publishMany(t, 20, 20)
-	p := wire.Partition(presence.MustUserID(bob), partitions)
-	s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence == last })
-
-	// Partitions without updates are fenced too, once the first worker commits
-	// something of theirs; until then it cannot know.
+	s.awaitPositionOf(t, bob, last)
+	lost := wire.Partition(presence.MustUserID(bob), partitions)
+	first.log.await(t, "partition is lost", fmt.Sprintf("partition=%d ", lost), second.ID())
+	first.quit()
+	if err := first.wait(t); err != nil { // It may have lost the partitions without updates by now.
+		if _, ok := errors.AsType[*stream.LostError](err); !ok {
+			t.Errorf("Run = %v, want nil or what it lost", err)
+		}
+	}
+	first.log.want(t, 1, "partition is lost", fmt.Sprintf("partition=%d ", lost))
 	for i := range partitions {
 		if c, _ := s.checkpoint(t, i); c.Worker != second.ID() {
 			t.Errorf("checkpoint of partition %d is of worker %s, want %s", i, c.Worker, second.ID())
 		}
 	}
-	first.log.await(t, "partition is lost")
-	first.log.want(t, 1, "partition is lost", second.ID())
-	wantOnce(t, s.deliveries(t), 1, last, alice)
-	if err := first.Ready(); err == nil || !strings.Contains(err.Error(), "taken over by another worker") {
-		t.Errorf("Ready of a worker that lost a partition = %v, want what it lost", err)
-	}
-	first.stop(t)
 	second.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+}
+
+// takeOver writes the checkpoint of a partition under the name of another worker.
+func (s *site) takeOver(t *testing.T, partition int, worker string) {
+	t.Helper()
+	eventually(t, "takeover", func() bool {
+		c, sequence := s.checkpoint(t, partition)
+		c.Worker, c.Commit = worker, worker+"-1"
+		_, err := s.js.PublishMsg(t.Context(), &nats.Msg{
+			Subject: s.subjects.Checkpoint(partition), Data: wire.AppendCheckpoint(nil, c), Header: nats.Header{"Nats-Rollup": {"sub"}},
+		}, jetstream.WithExpectLastSequencePerSubject(sequence))
+		return err == nil
+	})
+}
+
+func TestOnePartitionIsTakenOver(t *testing.T) {
+	t.Parallel()
+	const partitions = 2
+	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	w := s.start(t, toEach(t, alice))
+	lost := wire.Partition(presence.MustUserID(bob), partitions)
+	s.takeOver(t, lost, "thief")
+	s.publish(t, bob, 1)
+	w.log.await(t, "partition is lost", fmt.Sprintf("partition=%d ", lost), "thief")
+	w.wantReady(t, "taken over by another worker")
+	kept := s.publish(t, otherPartition(t, partitions), 2)
+	s.awaitPositionOf(t, otherPartition(t, partitions), kept)
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), kept, kept, alice)
+	if c, _ := s.checkpoint(t, lost); c.Worker != "thief" || c.Sequence != 0 {
+		t.Errorf("checkpoint of the partition that is lost is %+v, want it left alone", c)
+	}
+	w.log.want(t, 1, "partition is lost")
 }
 
 func TestRunEndsOnceEveryPartitionIsLost(t *testing.T) {

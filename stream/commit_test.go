@@ -140,7 +140,7 @@ func TestCommitIsNotOverfilled(t *testing.T) {
 	t.Parallel()
 	const partitions = 2
 	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
-	other := otherPartition(t, bob, partitions)
+	other := otherPartition(t, partitions)
 	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
 	all := readers(500)
 	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
@@ -173,7 +173,7 @@ func TestCommitsKeepTheOrderOfAPartition(t *testing.T) {
 		c.Streams.Partitions = partitions
 		c.Worker.Batch = 1
 	})
-	other := otherPartition(t, bob, partitions)
+	other := otherPartition(t, partitions)
 	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
 	all := readers(900)
 	recipients := map[int64]int{1: 1, 2: 600, 3: 900, 4: 1} // by mark

@@ -62,12 +62,27 @@ func (c *continuity) resume(ctx context.Context, p position, written time.Time) 
 	return resumed, nil
 }
 
+// errMadeAgain is the error about a stream that is not the one of a position.
+var errMadeAgain = errors.New("the stream was made again")
+
+// holds returns nil while the stream is the one that p was made in.
+func (c *continuity) holds(ctx context.Context, p position) error {
+	stream, err := c.js.Stream(ctx, c.updates.stream)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", c.updates.stream, err)
+	}
+	if !stream.CachedInfo().Created.Equal(p.created) {
+		return fmt.Errorf("read stream %s: %w", c.updates.stream, errMadeAgain)
+	}
+	return nil
+}
+
 // broken says why p was not made in the stream as it is now, or "".
 func (c *continuity) broken(ctx context.Context, p position, info *jetstream.StreamInfo) (string, error) {
 	state := info.State
 	switch {
 	case !p.created.Equal(info.Created):
-		return "the stream was made again", nil
+		return errMadeAgain.Error(), nil
 	case p.sequence > state.LastSeq:
 		return "the stream lost its newest updates", nil
 	case p.sequence == 0 || state.Msgs == 0:

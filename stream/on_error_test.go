@@ -106,7 +106,7 @@ func TestRetryHoldsOnlyItsPartition(t *testing.T) {
 	const partitions = 4
 	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
 	var mended atomic.Bool
-	other := otherPartition(t, bob, partitions)
+	other := otherPartition(t, partitions)
 	w := s.startWith(t, besides(t, routing.Retry, func(_ context.Context, batch states) (answer, error) {
 		if batch[0].UserID == presence.MustUserID(bob) && !mended.Load() {
 			return nil, errors.New("not yet")
@@ -125,12 +125,12 @@ func TestRetryHoldsOnlyItsPartition(t *testing.T) {
 	w.stop(t)
 }
 
-// otherPartition returns a user whose partition is not the one of user.
-func otherPartition(t *testing.T, user string, partitions int) string {
+// otherPartition returns a user whose partition is not bob's.
+func otherPartition(t *testing.T, partitions int) string {
 	t.Helper()
 	for i := range 1000 {
 		other := fmt.Sprintf("@other%d:example.com", i)
-		if wire.Partition(presence.MustUserID(other), partitions) != wire.Partition(presence.MustUserID(user), partitions) {
+		if wire.Partition(presence.MustUserID(other), partitions) != wire.Partition(presence.MustUserID(bob), partitions) {
 			return other
 		}
 	}
