@@ -12,9 +12,6 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// lossTimeout is far more than one commit takes.
-const lossTimeout = 10 * time.Second
-
 // TestFaultTakenOver starts one worker after the other under load, each while the
 // one before still believes that it owns every partition.
 func TestFaultTakenOver(t *testing.T) {
@@ -132,7 +129,7 @@ func bySequence(updates ...[]integration.Update) []integration.Update {
 // over, to say so once for each, and to end with 1.
 func (w *workerProcess) wantLost(to *workerProcess) {
 	w.t.Helper()
-	w.awaitExit(lossTimeout, 1)
+	w.awaitExit(1)
 	w.wantLines(partitions, `msg="partition is lost"`)
 	w.wantAtMost(2*partitions + 10)
 	if lines, _ := w.log.matching("was taken over by worker \\\"" + to.id + "\\\""); len(lines) != partitions {

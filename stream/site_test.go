@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	eventTimeout = 20 * time.Second
+	eventTimeout = time.Minute
 	eventPoll    = 2 * time.Millisecond
 )
 
@@ -44,7 +44,7 @@ func testConfig() stream.Config {
 	c.Streams.Updates.MaxBytes = -1
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
 	c.Worker.CommitTimeout = time.Second
-	c.Worker.StartTimeout = 10 * time.Second
+	c.Worker.StartTimeout = eventTimeout
 	return c
 }
 

@@ -112,11 +112,11 @@ func TestTooMuchForOneRecipientIsDeadLetter(t *testing.T) {
 	const tooMany = 1100
 	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxDeliveryBytes = 1 << 10 })
 	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
-		madeUp := make(states, tooMany)
-		for i := range madeUp {
-			madeUp[i] = presence.UserState{
-				UserID: presence.MustUserID(readers(tooMany)[i]), State: presence.Online, StatusMsg: presence.Status(strings.Repeat("x", 700)),
-			}
+		var madeUp states
+		for _, user := range readers(tooMany) {
+			madeUp = append(madeUp, presence.UserState{
+				UserID: presence.MustUserID(user), State: presence.Online, StatusMsg: presence.Status(strings.Repeat("x", 700)),
+			})
 		}
 		return answer{presence.MustUserID(alice): batch, presence.MustUserID(bob): madeUp, presence.MustUserID("@dave:example.com"): batch}, nil
 	}))

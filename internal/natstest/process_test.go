@@ -73,7 +73,7 @@ func TestProcessStart(t *testing.T) {
 		t.Parallel()
 		config := `authorization { user: u, password: p }`
 		p := natstest.StartProcess(t, natstest.ProcessOptions{Binary: binary, Config: config})
-		if nc, err := nats.Connect(p.URL()); !errors.Is(err, nats.ErrAuthorization) {
+		if nc, err := nats.Connect(p.URL(), nats.Timeout(eventTimeout)); !errors.Is(err, nats.ErrAuthorization) {
 			nc.Close()
 			t.Errorf("connect without a password: %v, want %v", err, nats.ErrAuthorization)
 		}
