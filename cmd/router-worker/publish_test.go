@@ -100,6 +100,17 @@ func TestPublishReportsAtMost20BadLines(t *testing.T) {
 	}
 }
 
+func TestPublishOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	p := expect(t, 1, "", withStreams(t), "publish", t.TempDir())
+	if got := p.stderr.String(); !strings.HasPrefix(got, "router-worker: read capture: ") || strings.Count(got, "\n") != 1 {
+		t.Errorf("publish complains %q, want one line that says why", got)
+	}
+	if got := p.stdout.String(); !strings.HasPrefix(got, "published 0 updates") || !strings.HasSuffix(got, "rejected 0 lines\n") {
+		t.Errorf("publish says %q, want nothing published or rejected", got)
+	}
+}
+
 func TestPublishEndsAtASignal(t *testing.T) {
 	t.Parallel()
 	env := withStreams(t)
