@@ -149,6 +149,7 @@ func TestRunWithoutTopology(t *testing.T) {
 		t.Errorf("Run = %v, want that it gave up waiting for PRESENCE_DEAD", err)
 	}
 
+	s.config.Worker.StartTimeout = eventTimeout
 	waiting := s.newWorker(t, registrations)
 	waiting.run(t)
 	waiting.log.await(t, "waiting, nothing is lost", "preparing the streams", "PRESENCE_DEAD is missing")
