@@ -126,6 +126,7 @@ func TestStopDoesNotWaitForeverForRouter(t *testing.T) {
 		t.Errorf("Run = %v, want that it was not done in time", err)
 	}
 	close(h.release)
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, last)
 	second.stop(t)

@@ -43,8 +43,9 @@ func testConfig() stream.Config {
 	c.Streams.Storage = stream.Memory
 	c.Streams.Updates.MaxBytes = -1
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
-	c.Worker.CommitTimeout = time.Second
+	c.Worker.CommitTimeout = 2 * time.Second
 	c.Worker.StartTimeout = eventTimeout
+	c.Worker.StopTimeout = eventTimeout
 	return c
 }
 
