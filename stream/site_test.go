@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type site struct {
 	js       jetstream.JetStream
 	config   stream.Config
 	subjects wire.Subjects
+
+	silent atomic.Bool // heartbeats of workers that are unheard do not arrive
 }
 
 func testConfig() stream.Config {
@@ -46,6 +49,7 @@ func testConfig() stream.Config {
 	c.Worker.CommitTimeout = 2 * time.Second
 	c.Worker.StartTimeout = eventTimeout
 	c.Worker.StopTimeout = eventTimeout
+	c.Worker.TTL = time.Second
 	return c
 }
 
