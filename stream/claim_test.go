@@ -226,7 +226,7 @@ func TestUnknownOutcomeOfClaim(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newSite(t, func(c *stream.Config) { c.Worker.CheckpointInterval = time.Minute })
 			s.url = startProxy(t, s.url, tt.proxy)
 			began := time.Now()
 			w := s.start(t, toEach(t, alice))
