@@ -54,6 +54,7 @@ type StreamsConfig struct {
 	Updates    UpdatesConfig    `yaml:"updates"`
 	Deliveries DeliveriesConfig `yaml:"deliveries"`
 	Dead       DeadConfig       `yaml:"dead"`
+	State      StateConfig      `yaml:"state"`
 }
 
 // UpdatesConfig holds the settings of the stream that homeservers publish to.
@@ -76,6 +77,12 @@ type DeadConfig struct {
 	MaxAge time.Duration `yaml:"max_age"` // how long a dead letter is kept
 }
 
+// StateConfig holds the settings of the stream that keeps the newest state of every
+// user.
+type StateConfig struct {
+	MaxAge time.Duration `yaml:"max_age"` // how long the state of a user is kept who has no newer one
+}
+
 // DefaultStreamsConfig returns the settings that a configuration starts from.
 func DefaultStreamsConfig() StreamsConfig {
 	return StreamsConfig{
@@ -86,6 +93,7 @@ func DefaultStreamsConfig() StreamsConfig {
 		Updates:    UpdatesConfig{MaxAge: 24 * time.Hour, MaxBytes: 8 << 30, MaxUpdateBytes: 64 << 10},
 		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16},
 		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour},
+		State:      StateConfig{MaxAge: 7 * 24 * time.Hour},
 	}
 }
 
@@ -106,6 +114,7 @@ func (c StreamsConfig) Validate() error {
 		within("deliveries.max_delivery_bytes", c.Deliveries.MaxDeliveryBytes, 1<<10, 768<<10),
 		within("deliveries.shards", c.Deliveries.Shards, 1, 4096),
 		within("dead.max_age", c.Dead.MaxAge, time.Minute, 366*24*time.Hour),
+		within("state.max_age", c.State.MaxAge, time.Minute, 366*24*time.Hour),
 	)
 }
 

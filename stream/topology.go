@@ -169,7 +169,7 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 }
 
 func (t *Topology) streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead()}
+	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.state()}
 }
 
 func (t *Topology) updates() jetstream.StreamConfig {
@@ -213,6 +213,24 @@ func (t *Topology) dead() jetstream.StreamConfig {
 		MaxBytes:    -1,
 		Discard:     jetstream.DiscardOld,
 		AllowDirect: true,
+	})
+}
+
+func (t *Topology) state() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:        t.subjects.StateStream(),
+		Description: "the newest presence update of every user",
+		Sources: []*jetstream.StreamSource{{
+			Name: t.subjects.UpdatesStream(),
+			SubjectTransforms: []jetstream.SubjectTransformConfig{{
+				Source: t.subjects.StoredUpdates(), Destination: t.subjects.StateTransform(),
+			}},
+		}},
+		MaxAge:            t.config.State.MaxAge,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		AllowDirect:       true,
 	})
 }
 
