@@ -131,6 +131,7 @@ type WorkerConfig struct {
 	StartTimeout       time.Duration `yaml:"start_timeout"`       // bound on waiting for streams and partitions on start
 	StopTimeout        time.Duration `yaml:"stop_timeout"`        // bound on committing what is routed when the worker stops
 	Topology           bool          `yaml:"apply_topology"`      // create and update the streams on start
+	Queries            QueriesConfig `yaml:"queries"`
 }
 
 // DefaultWorkerConfig returns the settings that a configuration starts from.
@@ -145,6 +146,7 @@ func DefaultWorkerConfig() WorkerConfig {
 		StartTimeout:       30 * time.Second,
 		StopTimeout:        10 * time.Second,
 		Topology:           true,
+		Queries:            DefaultQueriesConfig(),
 	}
 }
 
@@ -162,6 +164,7 @@ func (c WorkerConfig) Validate() error {
 		within("retry_limit", c.RetryLimit, 0, time.Hour),
 		within("start_timeout", c.StartTimeout, time.Second, time.Hour),
 		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+		fault.Under("queries", c.Queries.Validate()),
 	)
 }
 

@@ -23,6 +23,9 @@ type telemetry struct {
 	endToEnd    metric.Float64Histogram
 	owned       metric.Int64UpDownCounter
 	pending     metric.Int64Gauge
+	queries     metric.Int64Counter
+	queryTimes  metric.Float64Histogram
+	replayed    metric.Int64Counter
 }
 
 func newTelemetry(meter metric.Meter) (*telemetry, error) {
@@ -39,6 +42,10 @@ func newTelemetry(meter metric.Meter) (*telemetry, error) {
 		messages: m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 		owned:    m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
 		pending:  m.gauge("presence_router_partition_pending", "Updates of a partition that this worker has not taken yet, as of the last one it took."),
+		queries:  m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
+		queryTimes: m.histogram("presence_router_query_duration", "s", "Time from the arrival of a query to its answer, by query.",
+			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
+		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
 	}
 	return t, m.err
 }
@@ -117,6 +124,15 @@ func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, 
 func (t *telemetry) committed(ctx context.Context, took time.Duration, messages int) {
 	t.commits.Record(ctx, took.Seconds())
 	t.messages.Record(ctx, int64(messages))
+}
+
+// codeAnswered is the code of a query that was answered without an error.
+const codeAnswered = 200
+
+func (t *telemetry) queried(ctx context.Context, query string, code int, took time.Duration) {
+	name := attribute.String("query", query)
+	t.queries.Add(ctx, 1, metric.WithAttributes(name, attribute.Int("code", code)))
+	t.queryTimes.Record(ctx, took.Seconds(), metric.WithAttributes(name))
 }
 
 func (t *telemetry) fenced(ctx context.Context, partition int) {

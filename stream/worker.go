@@ -122,6 +122,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
+	stopQueries, err := w.startQueries(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopQueries()
 	claims, err := w.claimAll(ctx)
 	if err != nil {
 		return ignoreEnd(ctx, err)
