@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -127,7 +129,7 @@ func TestSendOnlinePresenceOfManyUsers(t *testing.T) {
 func (s *site) populate(t testing.TB, n int) {
 	t.Helper()
 	for i, user := range manyUsers(n) {
-		if _, err := s.js.PublishAsync(s.subjects.Update(user), []byte(update(user.String(), i))); err != nil {
+		if _, err := s.js.PublishAsync(s.subjects.Update(user), []byte(update(user.String(), i)), jetstream.WithStallWait(eventTimeout)); err != nil {
 			t.Fatal(err)
 		}
 	}
