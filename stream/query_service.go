@@ -32,7 +32,7 @@ type queryService struct {
 type endpoint struct {
 	name    string
 	pool    *pool
-	timeout time.Duration // from the arrival of a request to its answer
+	timeout time.Duration                                                  // from the arrival of a request to its answer
 	answer  func(ctx context.Context, dst, request []byte) ([]byte, error) // appends the answer to dst
 	measure queryTelemetry
 	tally   tally
