@@ -204,7 +204,7 @@ func TestMetricsOfLostPartition(t *testing.T) {
 	if got := collect(t, reader).values["presence_router_owned_partitions"]; got != 1 {
 		t.Errorf("%d partitions are owned, want 1", got)
 	}
-	s.takeOver(t, 0, "thief")
+	s.takeOver(t, 0)
 	close(h.release)
 	w.log.await(t, "partition is lost", "thief")
 	w.stop(t)
