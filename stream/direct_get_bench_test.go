@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,7 +18,7 @@ import (
 // operation is one read of all of them.
 func BenchmarkDirectGet(b *testing.B) {
 	js := natstest.JetStream(b, natstest.Connect(b, natstest.Run(b).URL()))
-	subjects := storeStates(b, js, 10_000)[:1000]
+	subjects := storeStates(b, js, jetstream.MemoryStorage, 10_000)[:1000]
 	clients := map[string]func(context.Context) (int, error){
 		"own":          stream.OwnGetter(js.Conn(), "STATES", subjects),
 		"jetstreamext": extensionGetter(js, "STATES", subjects),
@@ -34,12 +35,36 @@ func BenchmarkDirectGet(b *testing.B) {
 	}
 }
 
+// BenchmarkStateMemory measures what a server with file storage keeps in memory for
+// each subject of a stream of newest states.
+func BenchmarkStateMemory(b *testing.B) {
+	const users = 100_000
+	js := natstest.JetStream(b, natstest.Connect(b, natstest.Run(b).URL()))
+	for b.Loop() {
+		before := heap()
+		subjects := storeStates(b, js, jetstream.FileStorage, users)
+		grown := heap() - before
+		b.ReportMetric(float64(grown)/float64(len(subjects)), "heap-B/user")
+		if err := js.DeleteStream(b.Context(), "STATES"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// heap returns the bytes of live objects.
+func heap() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc) //nolint:gosec // Far below 2^63.
+}
+
 // storeStates makes a stream with a message on each of n subjects, which it
 // returns.
-func storeStates(b *testing.B, js jetstream.JetStream, n int) []string {
+func storeStates(b *testing.B, js jetstream.JetStream, storage jetstream.StorageType, n int) []string {
 	b.Helper()
 	_, err := js.CreateStream(b.Context(), jetstream.StreamConfig{
-		Name: "STATES", Subjects: []string{"state.>"}, Storage: jetstream.MemoryStorage, MaxMsgsPerSubject: 1, AllowDirect: true,
+		Name: "STATES", Subjects: []string{"state.>"}, Storage: storage, MaxMsgsPerSubject: 1, AllowDirect: true,
 	})
 	if err != nil {
 		b.Fatal(err)
