@@ -28,6 +28,12 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := newServer(t)
+	s.applyTopology(t)
+	return s
+}
+
+func (s *site) applyTopology(t *testing.T) {
+	t.Helper()
 	topology, err := stream.NewTopology(s.js, streams())
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +41,6 @@ func newSite(t *testing.T) *site {
 	if _, err := topology.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // newServer returns a site without streams.
@@ -56,7 +61,7 @@ func streams() stream.StreamsConfig {
 	return config
 }
 
-// client returns a Client that is connected to url.
+// newClient returns a Client that is connected to url.
 func newClient(t *testing.T, url string) *client.Client {
 	t.Helper()
 	c, err := client.New(natstest.Connect(t, url), client.DefaultPrefix)
