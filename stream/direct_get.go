@@ -18,7 +18,8 @@ import (
 const (
 	maxGetMessages = 1000
 	maxGetBytes    = 4 << 20
-	maxGetSubjects = 1024 // the server answers for no more
+	maxGetSubjects = 1024            // the server answers for no more
+	getTimeout     = 2 * time.Second // nobody answers for a stream that is missing
 )
 
 // errBatchGap says that a message of a batch did not arrive.
@@ -83,7 +84,7 @@ func (d directGet) batches(ctx context.Context, request batchRequest) iter.Seq2[
 }
 
 func (d directGet) batch(ctx context.Context, request batchRequest) (batch []gotten, end batchEnd, err error) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -106,7 +107,7 @@ func receive(ctx context.Context, replies *nats.Subscription) (batch []gotten, e
 	for {
 		m, err := replies.NextMsgWithContext(ctx)
 		if err != nil {
-			return nil, batchEnd{}, noJetStream(err)
+			return nil, batchEnd{}, fmt.Errorf("wait for messages: %w", noJetStream(err))
 		}
 		if status := m.Header.Get("Status"); status != "" {
 			end, err := ending(status, m.Header)

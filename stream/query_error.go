@@ -41,7 +41,7 @@ func sentence(q *wire.QueryError) string {
 	if len(text) > maxSentence {
 		text = text[:maxSentence-len("…")] + "…"
 	}
-	return strings.Map(printable, strings.ToValidUTF8(text, "\uFFFD"))
+	return strings.Map(printable, strings.ToValidUTF8(text, ""))
 }
 
 func printable(r rune) rune {

@@ -93,7 +93,7 @@ func (a CurrentStatesAnswer) Fit(maxBytes int) (CurrentStatesAnswer, error) {
 		if a.States[i].State.UserID != a.States[begun].State.UserID {
 			begun = i
 		}
-		room -= perState + len(",") + stateSize(&a.States[i].State, room-perState-len(","))
+		room -= perState + len(",") + stateSize(&a.States[i].State)
 		switch {
 		case room >= 0:
 			continue

@@ -159,3 +159,24 @@ func TestFitRefusesWhatFitsNoAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A page takes what fits: the sizes it reckons with are those that are written.
+func TestPagesAreFull(t *testing.T) {
+	const maxBytes = 50_000
+	state := presence.UserState{
+		UserID: presence.MustUserID("@b☕\"b\\:example.com"), State: "x.\u2028y", StatusMsg: presence.Status("lunch ☕\n\x01\xff\ufffd\u2029" + strings.Repeat("ü", 1000)),
+	}
+	var answer wire.UsersForStatesAnswer
+	for _, id := range manyIDs(100) {
+		answer.Users = append(answer.Users, wire.UserStates{UserID: id, States: []presence.UserState{state}})
+	}
+	page, err := answer.Fit(maxBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits(t, page, maxBytes)
+	page.Users = answer.Users[:len(page.Users)+3]
+	if size := len(page.Append(nil)); size <= maxBytes {
+		t.Errorf("three more recipients make %d bytes, which fits %d", size, maxBytes)
+	}
+}

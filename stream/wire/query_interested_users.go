@@ -67,7 +67,7 @@ func (a InterestedUsersAnswer) Fit(maxBytes int) InterestedUsersAnswer {
 	const envelope = len(`{"all_users":false,"users":[],"next":}`)
 	size := envelope + maxUserText
 	for i, user := range a.Users {
-		if size += textBound(user.String()) + len(","); size > maxBytes && i > 0 {
+		if size += textSize(user.String()) + len(","); size > maxBytes && i > 0 {
 			a.Users, a.Next = a.Users[:i], a.Users[i-1]
 			break
 		}
@@ -116,14 +116,3 @@ func appendUserMember(dst []byte, key string, user presence.UserID) []byte {
 
 // maxUserText is a number of bytes that a user ID as a JSON string does not exceed.
 const maxUserText = len(`""`) + 6*presence.MaxUserIDBytes
-
-// textBound returns a number of bytes that appendText(nil, s) does not exceed: the
-// exact one where no character of s is escaped.
-func textBound(s string) int {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-			return len(`""`) + 6*len(s)
-		}
-	}
-	return len(`""`) + len(s)
-}

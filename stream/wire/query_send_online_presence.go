@@ -79,7 +79,7 @@ func (a SendOnlinePresenceAnswer) Fit(maxBytes int) SendOnlinePresenceAnswer {
 	)
 	size := envelope + maxUserText
 	for i, user := range a.Users {
-		if size += textBound(user.UserID.String()) + perUser; size > maxBytes && i > 0 {
+		if size += textSize(user.UserID.String()) + perUser; size > maxBytes && i > 0 {
 			a.Users, a.Next = a.Users[:i], a.Users[i-1].UserID
 			break
 		}

@@ -81,7 +81,7 @@ func (a UsersForStatesAnswer) Fit(maxBytes int) (UsersForStatesAnswer, error) {
 	const envelope = len(`{"users":{},"next":,"next_states":2147483647}`)
 	size := envelope + maxUserText
 	for i, user := range a.Users {
-		room := maxBytes - size - textBound(user.UserID.String()) - len(`:[],`)
+		room := maxBytes - size - textSize(user.UserID.String()) - len(`:[],`)
 		fitting, used := fittingStates(user.States, room)
 		size = maxBytes - room + used
 		switch {
@@ -107,7 +107,7 @@ func tooLarge(format string, args ...any) *QueryError {
 // room bytes, commas included, and the bytes that they take.
 func fittingStates(states []presence.UserState, room int) (fitting, used int) {
 	for i := range states {
-		size := stateSize(&states[i], room-used) + len(",")
+		size := stateSize(&states[i]) + len(",")
 		if used+size > room {
 			return i, used
 		}
@@ -116,13 +116,14 @@ func fittingStates(states []presence.UserState, room int) (fitting, used int) {
 	return len(states), used
 }
 
-// stateSize returns the bytes that AppendState writes of s, or a number that is
-// not below them where that is at most room.
-func stateSize(s *presence.UserState, room int) int {
-	if bound := stateBound(s); bound <= room || !s.Altered() {
-		return bound
+// stateSize returns a number of bytes that AppendState(nil, s) does not exceed, and
+// no more than some hundred above it.
+func stateSize(s *presence.UserState) int {
+	const fields = 240 // keys, punctuation, three times, null and false
+	if !s.Altered() {
+		return len(s.Published().JSON)
 	}
-	return len(AppendState(nil, *s))
+	return fields + textSize(s.UserID.String()) + textSize(string(s.State)) + textSize(s.StatusMsg.Text)
 }
 
 // DecodeUsersForStatesAnswer returns the answer that Append wrote, with the JSON of
