@@ -26,7 +26,7 @@ func (r *reading) begin(ctx context.Context) (beginning, error) {
 		return beginning{}, fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	info := stream.CachedInfo()
-	b := beginning{end: Position{Sequence: info.State.LastSeq, Time: info.State.LastTime, Created: info.Created}}
+	b := beginning{end: endOf(info)}
 	isSame, err := r.isSame(ctx, stream)
 	if err != nil {
 		return beginning{}, err

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Position is a place between two messages of the deliveries stream, to go on
@@ -74,6 +76,17 @@ func (c *Client) End(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("look up stream %s: %w", name, err)
 	}
-	info := stream.CachedInfo()
-	return Position{Sequence: info.State.LastSeq, Time: info.State.LastTime, Created: info.Created, fresh: true}, nil
+	end := endOf(stream.CachedInfo())
+	end.fresh = true
+	return end, nil
+}
+
+// endOf returns the position behind the last message, at the server's time where
+// there is none.
+func endOf(info *jetstream.StreamInfo) Position {
+	end := Position{Sequence: info.State.LastSeq, Time: info.State.LastTime, Created: info.Created}
+	if end.Time.IsZero() {
+		end.Time = info.TimeStamp
+	}
+	return end
 }

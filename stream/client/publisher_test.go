@@ -218,7 +218,7 @@ func TestPublisherRefuses(t *testing.T) {
 		{"too large", with(func(u *client.Update) { u.State.StatusMsg = presence.Status(strings.Repeat("x", 64<<10)) }), wire.TooLarge, "at most 65536"},
 		{"an ID of two lines", with(func(u *client.Update) { u.ID = "a\nb" }), "", `ID is "a\nb"`},
 		{"a long ID", with(func(u *client.Update) { u.ID = strings.Repeat("x", 257) }), "", "at most 256"},
-		{"a trace context with blanks", with(func(u *client.Update) { u.Traceparent = " 00" }), "", `Traceparent is " 00"`},
+		{"a trace context with blanks", with(func(u *client.Update) { u.Traceparent = " 00" }), "", `traceparent is " 00"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -111,9 +111,8 @@ func (p *publishing) answered() *pending {
 }
 
 func (p *publishing) accept(one *pending) {
-	queue := append(p.queues[one.user], one)
-	p.queues[one.user] = queue
-	if len(queue) == 1 {
+	p.queues[one.user] = append(p.queues[one.user], one)
+	if len(p.queues[one.user]) == 1 {
 		p.ready = append(p.ready, one)
 	}
 }

@@ -74,7 +74,7 @@ func (u Update) validate() error {
 		return fmt.Errorf("ID is %.300q: want at most %d visible characters of ASCII", u.ID, maxHeaderBytes)
 	}
 	if !isHeaderText(u.Traceparent) {
-		return fmt.Errorf("Traceparent is %.300q: want at most %d visible characters of ASCII", u.Traceparent, maxHeaderBytes)
+		return fmt.Errorf("traceparent is %.300q: want at most %d visible characters of ASCII", u.Traceparent, maxHeaderBytes)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func delivered(t *testing.T, epoch int64, states ...shown) client.Delivery {
 	t.Helper()
 	var sequences, raw []string
 	for _, s := range states {
-		sequences = append(sequences, fmt.Sprint(s.sequence))
+		sequences = append(sequences, strconv.FormatUint(s.sequence, 10))
 		raw = append(raw, fmt.Sprintf(`{"user_id":%q,"state":%q}`, s.user, s.state))
 	}
 	data := fmt.Sprintf(`{"recipient":%q,"epoch":%d,"sequences":[%s],"states":[%s]}`, alice, epoch, strings.Join(sequences, ","), strings.Join(raw, ","))
