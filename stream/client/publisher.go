@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Publisher publishes updates and checks that each is stored. Updates of one user
@@ -17,7 +15,6 @@ import (
 type Publisher struct {
 	config PublisherConfig
 	client *Client
-	js     jetstream.JetStream // its own, for the bounds on what is pending
 
 	room     chan struct{}  // holds one element for each update without an outcome
 	arrivals chan *pending  // never full, because of room
@@ -42,21 +39,19 @@ type Receipt struct {
 type Promise func(Receipt, error)
 
 // Publisher returns a Publisher into the updates stream, which works until it is
-// closed or ctx ends. The error is about config.
+// closed or ctx ends. The error is about config or the connection.
 func (c *Client) Publisher(ctx context.Context, config PublisherConfig) (*Publisher, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("make publisher: %w", err)
 	}
-	// Room for all attempts that can be under way, so that publishing never waits.
-	js, err := jetstream.New(c.nc, jetstream.WithPublishAsyncMaxPending(2*config.MaxPending), jetstream.WithPublishAsyncTimeout(config.AckTimeout))
+	answers, err := newAnswers(c.nc, config.MaxPending)
 	if err != nil {
-		return nil, fmt.Errorf("use JetStream: %w", err)
+		return nil, fmt.Errorf("make publisher: %w", err)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	p := &Publisher{
 		config:   config,
 		client:   c,
-		js:       js,
 		room:     make(chan struct{}, config.MaxPending),
 		arrivals: make(chan *pending, config.MaxPending),
 		flushes:  make(chan *flushing),
@@ -65,8 +60,8 @@ func (c *Client) Publisher(ctx context.Context, config PublisherConfig) (*Publis
 	}
 	go func() {
 		defer close(p.done)
-		defer js.CleanupPublisher()
-		newPublishing(p).run(ctx)
+		defer answers.close()
+		newPublishing(p, answers).run(ctx)
 	}()
 	return p, nil
 }

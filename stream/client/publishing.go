@@ -20,9 +20,8 @@ const (
 )
 
 var (
-	errAway        = errors.New("the connection to NATS is away")
-	errLate        = errors.New("the updates of this user before it took too long")
-	errWrongStream = errors.New("another stream than that of updates stored it")
+	errAway = errors.New("the connection to NATS is away")
+	errLate = errors.New("the updates of this user before it took too long")
 )
 
 // pending is an update without an outcome.
@@ -32,9 +31,7 @@ type pending struct {
 	msg      *nats.Msg
 	promise  Promise
 	deadline time.Time // for another attempt
-
-	ack     jetstream.PubAckFuture // of the attempt under way
-	unknown bool                   // an attempt had no answer
+	unknown  bool      // an attempt had no answer
 }
 
 // flushing waits for the outcome of the updates that were there when it was asked for.
@@ -47,9 +44,9 @@ type flushing struct {
 type publishing struct {
 	*Publisher
 
+	answers *answers
 	queues  map[presence.UserID][]*pending // by user, in order; only the first is sent
 	ready   []*pending                     // to be sent now
-	sent    []*pending                     // wait for an answer, in the order of sending
 	again   []*pending                     // wait for the timer, to be sent again
 	flushed []*flushing
 	retry   *backoff.ExponentialBackOff
@@ -58,11 +55,12 @@ type publishing struct {
 	refused bool // no stream has answered since the timer last fired
 }
 
-func newPublishing(p *Publisher) *publishing {
+func newPublishing(p *Publisher, a *answers) *publishing {
 	timer := time.NewTimer(0)
 	timer.Stop()
 	return &publishing{
 		Publisher: p,
+		answers:   a,
 		queues:    make(map[presence.UserID][]*pending),
 		retry: backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstPause),
 			backoff.WithMaxInterval(longestPause), backoff.WithMaxElapsedTime(0)),
@@ -73,16 +71,21 @@ func newPublishing(p *Publisher) *publishing {
 // run publishes until ctx ends, and gives every update an outcome.
 func (p *publishing) run(ctx context.Context) {
 	defer p.timer.Stop()
+	overdue := time.NewTicker(max(p.config.AckTimeout/4, time.Millisecond))
+	defer overdue.Stop()
 	for ctx.Err() == nil {
 		p.send()
-		acked, failed := p.oldest()
 		select {
 		case one := <-p.arrivals:
 			p.accept(one)
-		case ack := <-acked:
-			p.acknowledged(p.answered(), ack)
-		case err := <-failed:
-			p.fail(p.answered(), err)
+		case m := <-p.answers.messages:
+			p.answered(m)
+		case <-p.answers.broken:
+			p.disconnected()
+		case now := <-overdue.C:
+			for one := p.answers.overdue(now); one != nil; one = p.answers.overdue(now) {
+				p.fail(one, errTimeout)
+			}
 		case <-p.timer.C:
 			p.resume(ctx)
 		case flush := <-p.flushes:
@@ -91,23 +94,6 @@ func (p *publishing) run(ctx context.Context) {
 		}
 	}
 	p.abandon(context.Cause(ctx))
-}
-
-// oldest returns what tells about the update that was sent first; channels that
-// never tell where there is none.
-func (p *publishing) oldest() (<-chan *jetstream.PubAck, <-chan error) {
-	if len(p.sent) == 0 {
-		return nil, nil
-	}
-	return p.sent[0].ack.Ok(), p.sent[0].ack.Err()
-}
-
-// answered takes the update out that was sent first.
-func (p *publishing) answered() *pending {
-	one := p.sent[0]
-	p.sent[0] = nil // the array behind the slice lives on
-	p.sent = p.sent[1:]
-	return one
 }
 
 func (p *publishing) accept(one *pending) {
@@ -125,31 +111,43 @@ func (p *publishing) send() {
 		p.ready = p.ready[1:]
 		if err := p.attempt(one); err != nil {
 			p.fail(one, err)
-			continue
 		}
-		p.sent = append(p.sent, one)
 	}
 }
 
-func (p *publishing) attempt(one *pending) (err error) {
+func (p *publishing) attempt(one *pending) error {
 	if time.Now().After(one.deadline.Add(p.config.AckTimeout)) {
 		return errLate
 	}
 	if !p.client.nc.IsConnected() && !p.client.nc.IsClosed() {
 		return errAway // rather than pile attempts up in the buffer of the connection
 	}
-	// The client's own retries would outlive the deadline.
-	one.ack, err = p.js.PublishMsgAsync(one.msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(apiTimeout))
-	return err
+	return p.answers.publish(one, p.config.AckTimeout)
 }
 
-func (p *publishing) acknowledged(one *pending, ack *jetstream.PubAck) {
-	if want := p.client.subjects.UpdatesStream(); ack.Stream != want {
-		p.fail(one, fmt.Errorf("%w: %s, want %s", errWrongStream, ack.Stream, want))
+// answered gives the update its outcome that m is the answer to.
+func (p *publishing) answered(m *nats.Msg) {
+	one := p.answers.take(m)
+	if one == nil {
+		return
+	}
+	receipt, err := receiptOf(m, p.client.subjects.UpdatesStream())
+	if err != nil {
+		p.fail(one, err)
 		return
 	}
 	p.retry.Reset()
-	p.resolve(one, Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil)
+	p.resolve(one, receipt, nil)
+}
+
+// disconnected fails what has no answer now that the connection broke.
+func (p *publishing) disconnected() {
+	for len(p.answers.messages) > 0 {
+		p.answered(<-p.answers.messages)
+	}
+	for one := p.answers.oldest(); one != nil; one = p.answers.oldest() {
+		p.fail(one, nats.ErrDisconnected)
+	}
 }
 
 // fail has the update sent again later, or gives it up.
@@ -203,7 +201,7 @@ func (p *publishing) missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	name := p.client.subjects.UpdatesStream()
-	_, err := p.js.Stream(ctx, name)
+	_, err := p.client.js.Stream(ctx, name)
 	for _, final := range []error{jetstream.ErrStreamNotFound, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount, nats.ErrNoResponders} {
 		if errors.Is(err, final) {
 			return fmt.Errorf("look up stream %s: %w", name, err)
@@ -270,7 +268,7 @@ func (p *publishing) abandon(cause error) {
 	for len(p.arrivals) > 0 {
 		p.accept(<-p.arrivals)
 	}
-	for _, one := range p.sent {
+	for _, one := range p.answers.waiting {
 		one.unknown = true
 	}
 	for _, queue := range p.queues {
