@@ -80,7 +80,8 @@ type DeadConfig struct {
 // StateConfig holds the settings of the stream that keeps the newest state of every
 // user.
 type StateConfig struct {
-	MaxAge time.Duration `yaml:"max_age"` // how long the state of a user is kept who has no newer one
+	Enabled bool          `yaml:"enabled"` // whether there is one; without, some queries are not answered
+	MaxAge  time.Duration `yaml:"max_age"` // how long the state of a user is kept who has no newer one
 }
 
 // DefaultStreamsConfig returns the settings that a configuration starts from.
@@ -93,7 +94,7 @@ func DefaultStreamsConfig() StreamsConfig {
 		Updates:    UpdatesConfig{MaxAge: 24 * time.Hour, MaxBytes: 8 << 30, MaxUpdateBytes: 64 << 10},
 		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16},
 		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour},
-		State:      StateConfig{MaxAge: 7 * 24 * time.Hour},
+		State:      StateConfig{Enabled: true, MaxAge: 7 * 24 * time.Hour},
 	}
 }
 

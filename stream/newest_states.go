@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,6 +14,9 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
+// errNoStates says that the stream of newest states is switched off.
+var errNoStates = errors.New("newest states are not kept, see streams.state.enabled")
+
 // newestStates reads the newest states of users from the stream that keeps them.
 // What it returns is in order of the updates stream. Users whose newest update does
 // not decode have none.
@@ -20,6 +24,7 @@ type newestStates struct {
 	nc         *nats.Conn
 	js         jetstream.JetStream
 	subjects   wire.Subjects
+	enabled    bool
 	partitions int
 	maxBytes   int // of one update
 }
@@ -112,6 +117,9 @@ func (e epochs) of(user presence.UserID) int64 { return e[wire.Partition(user, l
 // epochs reads the epochs from the checkpoints. The epoch of a partition that was
 // never claimed is the one it will begin in.
 func (n newestStates) epochs(ctx context.Context) (epochs, error) {
+	if !n.enabled {
+		return nil, errNoStates
+	}
 	found := make(epochs, n.partitions)
 	known := 0
 	deliveries := directGet{nc: n.nc, stream: n.subjects.DeliveriesStream()}

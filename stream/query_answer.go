@@ -30,7 +30,8 @@ func (w *Worker) answerer() *answerer {
 		maxUpdate:  streams.Updates.MaxUpdateBytes,
 		maxAnswer:  int(w.nc.MaxPayload()),
 		states: newestStates{
-			nc: w.nc, js: w.js, subjects: w.subjects, partitions: streams.Partitions, maxBytes: streams.Updates.MaxUpdateBytes,
+			nc: w.nc, js: w.js, subjects: w.subjects, enabled: streams.State.Enabled,
+			partitions: streams.Partitions, maxBytes: streams.Updates.MaxUpdateBytes,
 		},
 		replayer: replayer{
 			js: w.js, encoder: &encoder{subjects: w.subjects, isLocal: isLocal, config: streams.Deliveries},

@@ -11,7 +11,7 @@ import (
 )
 
 // currentStates answers what the newest states of users are.
-func (a *answerer) currentStates(ctx context.Context, request []byte) ([]byte, error) {
+func (a *answerer) currentStates(ctx context.Context, dst, request []byte) ([]byte, error) {
 	r, err := wire.DecodeCurrentStatesRequest(request)
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (a *answerer) currentStates(ctx context.Context, request []byte) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	return page.Append(nil), nil
+	return page.Append(dst), nil
 }
 
 // visibleStates returns the newest states of users that viewer may see, all where

@@ -11,14 +11,14 @@ import (
 
 // sendOnlinePresence delivers to users the present states of those whose presence
 // they may see, offline ones left out.
-func (a *answerer) sendOnlinePresence(ctx context.Context, request []byte) ([]byte, error) {
+func (a *answerer) sendOnlinePresence(ctx context.Context, dst, request []byte) ([]byte, error) {
 	r, err := wire.DecodeSendOnlinePresenceRequest(request)
 	if err != nil {
 		return nil, err
 	}
 	answer := firstPage(inOrder(r.Users, r.After), a.maxAnswer)
 	if len(answer.Users) == 0 {
-		return answer.Append(nil), nil
+		return answer.Append(dst), nil
 	}
 	wishes, err := a.wishes(ctx, answer.Users)
 	if err != nil {
@@ -31,7 +31,7 @@ func (a *answerer) sendOnlinePresence(ctx context.Context, request []byte) ([]by
 	for i := range answer.Users {
 		answer.Users[i].States = sent[answer.Users[i].UserID]
 	}
-	return answer.Append(nil), nil
+	return answer.Append(dst), nil
 }
 
 // firstPage returns the answer for as many of users as fit it whatever they are

@@ -25,7 +25,6 @@ type queryService struct {
 	service   micro.Service
 	questions *pool
 	replays   *pool
-	telemetry *telemetry
 	log       *slog.Logger
 }
 
@@ -33,8 +32,9 @@ type queryService struct {
 type endpoint struct {
 	name    string
 	pool    *pool
-	timeout time.Duration // from the arrival of a request to its answer
-	answer  func(ctx context.Context, request []byte) ([]byte, error)
+	timeout time.Duration                                                  // from the arrival of a request to its answer
+	answer  func(ctx context.Context, dst, request []byte) ([]byte, error) // appends the answer to dst
+	measure queryTelemetry
 	tally   tally
 }
 
@@ -46,7 +46,6 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 		subjects:  w.subjects,
 		questions: newPool(w.config.Worker.Queries.Concurrency, w.config.Worker.Queries.Waiting),
 		replays:   newPool(w.config.Worker.Queries.Replays, w.config.Worker.Queries.Waiting),
-		telemetry: w.telemetry,
 		log:       w.options.log,
 	}
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -65,12 +64,16 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 // endpoints returns the queries that w answers.
 func (w *Worker) endpoints(s *queryService) []*endpoint {
 	a, bounds := w.answerer(), w.config.Worker.Queries
-	return []*endpoint{
+	endpoints := []*endpoint{
 		{name: wire.InterestedUsers, pool: s.questions, timeout: bounds.Timeout, answer: a.interestedUsers},
 		{name: wire.UsersForStates, pool: s.questions, timeout: bounds.Timeout, answer: a.usersForStates},
 		{name: wire.CurrentStates, pool: s.questions, timeout: bounds.Timeout, answer: a.currentStates},
 		{name: wire.SendOnlinePresence, pool: s.replays, timeout: bounds.ReplayTimeout, answer: a.sendOnlinePresence},
 	}
+	for _, e := range endpoints {
+		e.measure = w.telemetry.forQuery(e.name)
+	}
+	return endpoints
 }
 
 // serve registers the service. Queries end with work.
@@ -101,7 +104,7 @@ func (s *queryService) handler(work context.Context, e *endpoint) micro.HandlerF
 	return func(r micro.Request) {
 		arrived := time.Now()
 		q := asked{endpoint: e, reply: r.Reply(), request: r.Data(), arrived: arrived}
-		if err := e.pool.submit(func() { s.answer(work, q) }); err != nil {
+		if err := e.pool.submit(func(buffer []byte) []byte { return s.answer(work, buffer, q) }); err != nil {
 			s.respond(work, q, nil, &wire.QueryError{Code: wire.CodeUnavailable, Err: err})
 		}
 	}
@@ -115,19 +118,21 @@ type asked struct {
 	arrived  time.Time
 }
 
-func (s *queryService) answer(work context.Context, q asked) {
+// answer answers q with the help of buffer, and returns it or what it became.
+func (s *queryService) answer(work context.Context, buffer []byte, q asked) []byte {
 	ctx, cancel := context.WithDeadlineCause(work, q.arrived.Add(q.endpoint.timeout), errQueryTimeout)
 	defer cancel()
 	if ctx.Err() != nil { // it waited for too long
 		s.respond(work, q, nil, unanswered(ctx, ctx.Err()))
-		return
+		return buffer
 	}
-	answer, err := q.endpoint.answer(ctx, q.request)
+	answer, err := q.endpoint.answer(ctx, buffer, q.request)
 	if err != nil {
 		s.respond(work, q, nil, unanswered(ctx, err))
-		return
+		return buffer
 	}
 	s.respond(work, q, answer, nil)
+	return answer // it is sent, or copied to be sent
 }
 
 // respond sends the answer, or the error where there is one.
@@ -140,7 +145,7 @@ func (s *queryService) respond(ctx context.Context, q asked, answer []byte, fail
 	}
 	took := time.Since(q.arrived)
 	q.endpoint.tally.add(took, failed != nil)
-	s.telemetry.queried(ctx, q.endpoint.name, code, took)
+	q.endpoint.measure.responded(ctx, code, took)
 	if q.reply == "" {
 		return // nobody waits for it
 	}

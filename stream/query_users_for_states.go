@@ -10,7 +10,7 @@ import (
 )
 
 // usersForStates answers who should receive which states.
-func (a *answerer) usersForStates(ctx context.Context, request []byte) ([]byte, error) {
+func (a *answerer) usersForStates(ctx context.Context, dst, request []byte) ([]byte, error) {
 	r, err := wire.DecodeUsersForStatesRequest(request, a.maxUpdate)
 	if err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (a *answerer) usersForStates(ctx context.Context, request []byte) ([]byte, 
 	if page.NextStates > 0 && page.Next == r.After {
 		page.NextStates += r.AfterStates
 	}
-	return page.Append(nil), nil
+	return page.Append(dst), nil
 }
 
 // route asks the routers once who receives states, as the stream path does. A

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -176,5 +177,24 @@ func TestSendOnlinePresenceSaysWhatIsMissing(t *testing.T) {
 	for _, user := range []string{alice, carol} {
 		_, err := s.ask(t, wire.SendOnlinePresence, fmt.Appendf(nil, `{"users":[%q]}`, user))
 		wantQueryError(t, err, wire.CodeUnavailable, "PRESENCE_STATE")
+	}
+}
+
+func TestStatesCanBeSwitchedOff(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Streams.State.Enabled = false })
+	s.start(t, matrix{alice: {"*"}})
+	if _, err := s.js.Stream(t.Context(), s.subjects.StateStream()); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("look up %s: %v, want that it is not there", s.subjects.StateStream(), err)
+	}
+	for query, request := range map[string]string{
+		wire.SendOnlinePresence: `{"users":["@alice:example.com"]}`,
+		wire.CurrentStates:      `{"users":["@alice:example.com"]}`,
+	} {
+		_, err := s.ask(t, query, []byte(request))
+		wantQueryError(t, err, wire.CodeUnavailable, "newest states are not kept, see streams.state.enabled")
+	}
+	if page := s.interestedUsers(t, aliceAsks); !page.AllUsers {
+		t.Errorf("interest of %s is %+v, want all users", alice, page)
 	}
 }

@@ -126,15 +126,6 @@ func (t *telemetry) committed(ctx context.Context, took time.Duration, messages 
 	t.messages.Record(ctx, int64(messages))
 }
 
-// codeAnswered is the code of a query that was answered without an error.
-const codeAnswered = 200
-
-func (t *telemetry) queried(ctx context.Context, query string, code int, took time.Duration) {
-	name := attribute.String("query", query)
-	t.queries.Add(ctx, 1, metric.WithAttributes(name, attribute.Int("code", code)))
-	t.queryTimes.Record(ctx, took.Seconds(), metric.WithAttributes(name))
-}
-
 func (t *telemetry) fenced(ctx context.Context, partition int) {
 	t.fences.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
 }

@@ -169,7 +169,11 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 }
 
 func (t *Topology) streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.state()}
+	streams := []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead()}
+	if t.config.State.Enabled {
+		streams = append(streams, t.state())
+	}
+	return streams
 }
 
 func (t *Topology) updates() jetstream.StreamConfig {
