@@ -50,10 +50,10 @@ brings what was missed.`,
 		if err != nil {
 			return err
 		}
+		if flags.latest {
+			return p.latest(ctx, flags)
+		}
 		return p.asClient(ctx, func(ctx context.Context, s *session) error {
-			if flags.latest {
-				return p.showLatest(ctx, s, flags)
-			}
 			return p.showDeliveries(ctx, s, selection, flags)
 		})
 	})

@@ -20,8 +20,8 @@ const (
 	saveInterval = time.Second
 )
 
-// showLatest shows the newest state of each user, then newer ones.
-func (p *program) showLatest(ctx context.Context, s *session, flags deliveriesFlags) error {
+// latest shows the newest state of each user, then newer ones.
+func (p *program) latest(ctx context.Context, flags deliveriesFlags) error {
 	user, err := presence.ParseUserID(flags.user)
 	if err != nil {
 		return usagef("--user: %w", err)
@@ -31,8 +31,10 @@ func (p *program) showLatest(ctx context.Context, s *session, flags deliveriesFl
 		return err
 	}
 	saved := saver{path: flags.resume, view: view}
-	err = endOfFollowing(p.followView(ctx, s, &saved, flags.count))
-	return errors.Join(err, saved.save())
+	return p.asClient(ctx, func(ctx context.Context, s *session) error {
+		err := endOfFollowing(p.followView(ctx, s, &saved, flags.count))
+		return errors.Join(err, saved.save())
+	})
 }
 
 func (p *program) followView(ctx context.Context, s *session, saved *saver, count int) error {

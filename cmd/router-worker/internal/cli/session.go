@@ -92,8 +92,9 @@ func (d *deniedError) Unwrap() error { return d.error }
 // explain puts before err what an operator can do about it.
 func explain(err error) error {
 	var told *usageError
+	var refused *queryFailure
 	switch {
-	case err == nil, errors.As(err, &told), errors.Is(err, stream.ErrServerVersion):
+	case err == nil, errors.As(err, &told), errors.As(err, &refused), errors.Is(err, stream.ErrServerVersion):
 		return err
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):
 		return fmt.Errorf("permission denied: %w", err)
