@@ -10,15 +10,18 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
 // Server is a homeserver that takes transactions over HTTPS.
 type Server struct {
-	tb     testing.TB
-	https  *httptest.Server
-	keys   map[string]ed25519.PublicKey
-	got    chan Transaction
+	tb          testing.TB
+	https       *httptest.Server
+	certificate atomic.Pointer[tls.Certificate]
+	keys        map[string]ed25519.PublicKey
+	got         chan Transaction
+
 	mu     sync.Mutex
 	faults []http.HandlerFunc
 	inside int
@@ -57,8 +60,11 @@ type Push struct {
 func Start(tb testing.TB, certificate tls.Certificate, keys map[string]ed25519.PublicKey) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, keys: keys, got: make(chan Transaction, 1000)}
+	s.Present(certificate)
 	s.https = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.https.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	s.https.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*s.certificate.Load()}}, nil
+	}}
 	s.https.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.https.StartTLS()
 	tb.Cleanup(s.Close)
@@ -73,6 +79,9 @@ func (s *Server) Close() {
 	s.https.CloseClientConnections()
 	s.https.Close()
 }
+
+// Present has the server prove itself with another certificate on new connections.
+func (s *Server) Present(certificate tls.Certificate) { s.certificate.Store(&certificate) }
 
 // Got returns the transactions as they come.
 func (s *Server) Got() <-chan Transaction { return s.got }

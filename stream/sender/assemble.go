@@ -55,16 +55,18 @@ func (o *outbox) assemble(l *lane) bool {
 // takeBack gives the batch of l up: what was in it waits again.
 func (o *outbox) takeBack(l *lane) {
 	for _, e := range l.takeBack() {
+		o.became[merged]++
 		o.states--
 		o.bytes -= e.bytes()
 	}
 }
 
-// settle notes how sending l's batch went.
-func (o *outbox) settle(ctx context.Context, l *lane, err error) {
+// settle notes how sending l's batch went, and returns how often it had failed
+// before.
+func (o *outbox) settle(ctx context.Context, l *lane, err error) (failures int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l.busy = false
+	l.busy, failures = false, l.failures
 	switch {
 	case err == nil:
 		o.sent(ctx, l)
@@ -82,6 +84,7 @@ func (o *outbox) settle(ctx context.Context, l *lane, err error) {
 	o.plan(l)
 	o.leave(l)
 	o.left()
+	return failures
 }
 
 // longestGiven bounds how long a destination may have us wait.

@@ -17,7 +17,7 @@ import (
 const (
 	apiTimeout   = 5 * time.Second
 	fetchWait    = 5 * time.Second
-	heartbeats   = 5 // in one fetchWait
+	heartbeat    = time.Second
 	fetchBatch   = 256
 	fetchBytes   = 2 << 20 // more than the server's largest message
 	group        = "sender"
@@ -101,8 +101,13 @@ func (i *intake) fetch(ctx context.Context, consumer jetstream.Consumer) error {
 	wait := min(fetchWait, i.config.AckWait/2)
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	messages, err := consumer.Fetch(min(fetchBatch, i.config.MaxStates), jetstream.FetchContext(ctx),
-		jetstream.FetchHeartbeat(wait/heartbeats), jetstream.FetchMaxBytes(fetchBytes), jetstream.FetchPriorityGroup(group))
+	options := []jetstream.FetchOpt{
+		jetstream.FetchContext(ctx), jetstream.FetchMaxBytes(fetchBytes), jetstream.FetchPriorityGroup(group),
+	}
+	if wait == fetchWait { // else it is over soon enough where nothing comes any more
+		options = append(options, jetstream.FetchHeartbeat(heartbeat))
+	}
+	messages, err := consumer.Fetch(min(fetchBatch, i.config.MaxStates), options...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", i.part.filter, err)
 	}

@@ -212,7 +212,7 @@ func TestSenderOutlivesServerAndConsumer(t *testing.T) {
 	wantBatch(t, far.next(t), entry("second"))
 	far.answers(unreachable) // so that something is held over the restart
 	s.commit(t, eva, says(3, "third"))
-	await(t, far.tried, "try")
+	eventually(t, "try", func() bool { return show(await(t, far.tried, "try")) == one("somewhere.org", entry("third")) })
 	s.server = natstest.Restart(t, s.server)
 	eventually(t, "streams", func() bool { // in memory, they are gone
 		return s.nc.IsConnected() && s.nc.FlushTimeout(time.Second) == nil

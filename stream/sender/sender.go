@@ -122,20 +122,27 @@ func (s *Sender) handOver(ctx context.Context) {
 		}
 		sends.Go(func() {
 			defer func() { <-slots }()
-			s.outbox.settle(sending, l, s.attempt(sending, batch))
+			s.attempt(sending, l, batch)
 		})
 	}
 	defer time.AfterFunc(s.config.StopTimeout, stop).Stop()
 	sends.Wait()
 }
 
-func (s *Sender) attempt(ctx context.Context, batch Batch) error {
+// attempt hands a batch over. Of a destination that fails only the first failure is
+// logged, and that it is over.
+func (s *Sender) attempt(ctx context.Context, l *lane, batch Batch) {
 	err := s.send(ctx, batch)
-	if err != nil {
-		s.log.Debug("batch was not sent", "origin", batch.Origin, "destination", batch.Destination,
-			"batch", batch.ID, "states", batch.States, "error", err)
+	failures := s.outbox.settle(ctx, l, err)
+	log := s.log.With("origin", batch.Origin, "destination", batch.Destination)
+	switch {
+	case err != nil && failures == 0:
+		log.Info("destination fails, trying again later", "error", err)
+	case err == nil && failures > 0:
+		log.Info("destination works again", "failures", failures)
+	case err != nil:
+		log.Debug("destination still fails", "batch", batch.ID, "states", batch.States, "failures", failures+1, "error", err)
 	}
-	return err
 }
 
 // keep looks after what is held, until ctx ends.
