@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -155,7 +156,7 @@ func TestFederateSendsOneEntryAfterAnOutage(t *testing.T) {
 	p := a.federate(t)
 	active := time.Now().Add(-9 * time.Second).UnixMilli()
 	for i := range 6 {
-		a.says(t, fmt.Sprint(i), active+int64(i)*1500)
+		a.says(t, strconv.Itoa(i), active+int64(i)*1500)
 	}
 	awaitMetric(t, p, `presence_router_sender_states_total{outcome="merged"} 5`+"\n")
 	back := time.Now().UnixMilli()
