@@ -63,7 +63,7 @@ func TestWrongUsage(t *testing.T) {
 func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"", "run", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply",
+		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply",
 		"dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
 		"query current-states", "version",
 	} {
