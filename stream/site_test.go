@@ -49,7 +49,7 @@ func testConfig() stream.Config {
 	c.Worker.CommitTimeout = 2 * time.Second
 	c.Worker.StartTimeout = eventTimeout
 	c.Worker.StopTimeout = eventTimeout
-	c.Worker.TTL = time.Second
+	c.Worker.TTL = 3 * time.Second
 	return c
 }
 
