@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"testing"
 )
 
 const (
@@ -20,6 +21,17 @@ const (
 
 	portAttempts = 100
 )
+
+// FreePorts returns n different ports that nothing listened on just now, for
+// servers that a test starts itself.
+func FreePorts(tb testing.TB, n int) []int {
+	tb.Helper()
+	ports, err := freePorts(tb.Context(), n)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ports
+}
 
 // freePort returns a port that nothing listened on just now.
 func freePort(ctx context.Context) (int, error) {
