@@ -35,6 +35,7 @@ func testSettings() settings {
 		"STREAMS_DELIVERIES_MAX_AGE": "24h",
 		"WORKER_COMMIT_TIMEOUT":      "1s",
 		"WORKER_CHECKPOINT_INTERVAL": "100ms",
+		"WORKER_TTL":                 "1s",
 	}
 }
 

@@ -121,6 +121,7 @@ type WorkerConfig struct {
 	RetryLimit         time.Duration `yaml:"retry_limit"`         // bound on how long a partition waits for a router whose policy is retry
 	StartTimeout       time.Duration `yaml:"start_timeout"`       // bound on waiting for streams and partitions on start
 	StopTimeout        time.Duration `yaml:"stop_timeout"`        // bound on committing what is routed when the worker stops
+	TTL                time.Duration `yaml:"ttl"`                 // how long a worker that is not heard of keeps its partitions
 	Topology           bool          `yaml:"apply_topology"`      // create and update the streams on start
 }
 
@@ -135,6 +136,7 @@ func DefaultWorkerConfig() WorkerConfig {
 		RetryLimit:         time.Minute,
 		StartTimeout:       30 * time.Second,
 		StopTimeout:        10 * time.Second,
+		TTL:                3 * time.Second,
 		Topology:           true,
 	}
 }
@@ -153,6 +155,7 @@ func (c WorkerConfig) Validate() error {
 		within("retry_limit", c.RetryLimit, 0, time.Hour),
 		within("start_timeout", c.StartTimeout, time.Second, time.Hour),
 		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+		within("ttl", c.TTL, time.Second, time.Minute),
 	)
 }
 

@@ -33,7 +33,7 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 			}
 			c.Worker = stream.WorkerConfig{
 				Batch: 1, RouterTimeout: time.Millisecond, Start: stream.Oldest, CheckpointInterval: 10 * time.Millisecond,
-				CommitTimeout: 100 * time.Millisecond, StartTimeout: time.Second, StopTimeout: 100 * time.Millisecond,
+				CommitTimeout: 100 * time.Millisecond, StartTimeout: time.Second, StopTimeout: 100 * time.Millisecond, TTL: time.Second,
 			}
 		}},
 		{"highest", func(c *stream.Config) {
@@ -46,7 +46,7 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 			}
 			c.Worker = stream.WorkerConfig{
 				ID: "azAZ09_-", Batch: 4096, RouterTimeout: 10 * time.Minute, Start: stream.Newest, CheckpointInterval: time.Minute,
-				CommitTimeout: time.Minute, RetryLimit: time.Hour, StartTimeout: time.Hour, StopTimeout: 10 * time.Minute,
+				CommitTimeout: time.Minute, RetryLimit: time.Hour, StartTimeout: time.Hour, StopTimeout: 10 * time.Minute, TTL: time.Minute,
 			}
 		}},
 	}
@@ -95,6 +95,7 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Worker.RetryLimit = -1 }, "worker.retry_limit is -1ns: want 0s to 1h0m0s"},
 		{func(c *stream.Config) { c.Worker.StartTimeout = 0 }, "worker.start_timeout is 0s: want 1s to 1h0m0s"},
 		{func(c *stream.Config) { c.Worker.StopTimeout = 0 }, "worker.stop_timeout is 0s: want 100ms to 10m0s"},
+		{func(c *stream.Config) { c.Worker.TTL = 999 * time.Millisecond }, "worker.ttl is 999ms: want 1s to 1m0s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.want, func(t *testing.T) {

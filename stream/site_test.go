@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type site struct {
 	js       jetstream.JetStream
 	config   stream.Config
 	subjects wire.Subjects
+
+	silent atomic.Bool // heartbeats of workers that are unheard do not arrive
 }
 
 func testConfig() stream.Config {
@@ -45,6 +48,7 @@ func testConfig() stream.Config {
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
 	c.Worker.CommitTimeout = time.Second
 	c.Worker.StartTimeout = 10 * time.Second
+	c.Worker.TTL = time.Second
 	return c
 }
 

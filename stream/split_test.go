@@ -235,8 +235,8 @@ func TestClaimBetweenSlicesKeepsAfter(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	w := s.start(t, stuck)
-	c, _ := s.checkpoint(t, 0)
-	if c.Worker != w.ID() || c.After != left.After || c.Sequence != left.Sequence {
+	c := s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Worker == w.ID() })
+	if c.After != left.After || c.Sequence != left.Sequence {
 		t.Errorf("claim wrote %+v, want worker %s and the position of %+v", c, w.ID(), left)
 	}
 }

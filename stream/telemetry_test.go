@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -126,7 +127,9 @@ func TestMetrics(t *testing.T) {
 		"presence_router_deliveries":                               6,
 		"presence_router_dead_letters{reason=router_failed}":       1,
 		"presence_router_dead_letters{reason=malformed}":           1,
-		"presence_router_owned_partitions":                         1,
+		"presence_router_owned_partitions":                         0,
+		"presence_router_workers":                                  1,
+		"presence_router_workers_configured_otherwise":             0,
 		"presence_router_partition_pending{partition=0}":           0,
 	})
 	// Commits: 2 deliveries and a checkpoint twice, a checkpoint, 2 deliveries with a
@@ -187,26 +190,25 @@ func TestMetricsOfUpdateWithTwoDeadLetters(t *testing.T) {
 
 func TestMetricsOfLostPartition(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newSite(t, func(c *stream.Config) { c.Worker.TTL = time.Minute })
 	reader, meter := newMeter()
 	h := newHeld()
-	first := s.start(t, h.router(t), meter)
+	w := s.start(t, h.router(t), meter)
 	s.publishMany(t, 0, 2)
 	await(t, h.asked, "call of the router")
 	if got := collect(t, reader).values["presence_router_owned_partitions"]; got != 1 {
 		t.Errorf("%d partitions are owned, want 1", got)
 	}
-	second := s.start(t, toEach(t, alice))
-	s.awaitPosition(t, 2)
+	s.takeOver(t, 0, "thief")
 	close(h.release)
-	if err := first.wait(t); err == nil {
-		t.Error("Run = nil, want a LostError")
-	}
-	second.stop(t)
+	w.log.await(t, "partition is lost", "thief")
+	w.stop(t)
 	m := collect(t, reader)
 	for name, want := range map[string]int64{
 		"presence_router_owned_partitions":                    0,
 		"presence_router_fenced{partition=0}":                 1,
+		"presence_router_workers":                             1,
+		"presence_router_workers_configured_otherwise":        0,
 		"presence_router_deliveries":                          0,
 		"presence_router_updates{outcome=routed,partition=0}": 0,
 	} {

@@ -169,7 +169,7 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 }
 
 func (t *Topology) streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead()}
+	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.workers()}
 }
 
 func (t *Topology) updates() jetstream.StreamConfig {
@@ -213,6 +213,22 @@ func (t *Topology) dead() jetstream.StreamConfig {
 		MaxBytes:    -1,
 		Discard:     jetstream.DiscardOld,
 		AllowDirect: true,
+	})
+}
+
+// workers is the stream of a key-value bucket.
+func (t *Topology) workers() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:              t.subjects.WorkersStream(),
+		Description:       "heartbeats of the workers",
+		Subjects:          []string{t.subjects.Heartbeats()},
+		MaxMsgsPerSubject: 1,
+		MaxBytes:          -1,
+		Discard:           jetstream.DiscardNew,
+		DenyDelete:        true,
+		AllowDirect:       true,
+		AllowRollup:       true,
+		AllowMsgTTL:       true,
 	})
 }
 

@@ -179,7 +179,7 @@ func TestRunReportsWhatItCannotUse(t *testing.T) {
 
 func TestRunServesHTTP(t *testing.T) {
 	t.Parallel()
-	env := append(withStreams(t), "ROUTER_WORKER_HTTP_PPROF=true", "ROUTER_WORKER_LOG_FORMAT=text",
+	env := append(withStreams(t), "ROUTER_WORKER_HTTP_PPROF=true", "ROUTER_WORKER_LOG_FORMAT=text", "ROUTER_WORKER_WORKER_TTL=1m",
 		`ROUTER_WORKER_MODULES=[{module: broadcast, config: {users_who_should_receive_all_presence: ["@g:example.com"]}}]`)
 	p := startWorker(t, env)
 	js := jetStream(t, urlOf(env))
@@ -212,7 +212,7 @@ func TestRunServesHTTP(t *testing.T) {
 			t.Errorf("/metrics holds %s", unwanted)
 		}
 	}
-	wantAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 of 4 partitions were taken over by another worker\n")
+	wantAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 partitions of this worker's share are not claimed yet\n")
 	wantAnswer(t, p, "/healthz", http.StatusOK, "alive\n")
 	wantAnswer(t, p, "/debug/pprof/", http.StatusOK, "goroutine")
 }

@@ -56,6 +56,15 @@ func (s Subjects) Dead(reason Reason) string { return s.prefix + ".dead." + stri
 // DeadAll returns the filter of dead letters: presence.dead.*.
 func (s Subjects) DeadAll() string { return s.prefix + ".dead.*" }
 
+// Heartbeat returns the subject of a worker's heartbeats:
+// $KV.PRESENCE_WORKERS.<worker>.
+func (s Subjects) Heartbeat(worker string) string {
+	return "$KV." + s.WorkersBucket() + "." + worker
+}
+
+// Heartbeats returns the filter of the heartbeats of all workers.
+func (s Subjects) Heartbeats() string { return s.Heartbeat(">") }
+
 // Service returns what the subjects of queries begin with: presence.router.
 func (s Subjects) Service() string { return s.prefix + ".router" }
 
