@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -44,8 +43,11 @@ func (d *deployment) read(ctx context.Context, stream string, after uint64, each
 	if s.CachedInfo().State.Msgs == 0 || end <= after {
 		return after
 	}
-	messages, stop := d.follow(ctx, stream, after+1)
-	defer stop()
+	messages, err := d.follow(ctx, stream, after+1)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer messages.Stop()
 	last := after
 	for last < end {
 		m, err := messages.Next(jetstream.NextContext(ctx))
@@ -68,20 +70,15 @@ func sequenceOf(t *testing.T, m jetstream.Msg) uint64 {
 }
 
 // follow reads a stream in order from a sequence on.
-func (d *deployment) follow(ctx context.Context, stream string, from uint64, filters ...string) (messages jetstream.MessagesContext, stop func()) {
-	d.t.Helper()
+func (d *deployment) follow(ctx context.Context, stream string, from uint64, filters ...string) (jetstream.MessagesContext, error) {
 	consumer, err := d.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, FilterSubjects: filters,
 	})
 	if err != nil {
-		d.t.Fatal(err)
+		return nil, err
 	}
 	// In a cluster the first pull may get lost; the heartbeat has it sent again.
-	messages, err = consumer.Messages(jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(500*time.Millisecond))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return messages, messages.Stop
+	return consumer.Messages(jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(500*time.Millisecond))
 }
 
 // add decodes one message.
@@ -155,29 +152,39 @@ func (c *collected) then(later collected) {
 func (d *deployment) watch(each func(integration.Checkpoint)) (stop func() []integration.Checkpoint) {
 	d.t.Helper()
 	ctx, cancel := context.WithCancel(d.t.Context())
-	messages, end := d.follow(ctx, d.subjects.DeliveriesStream(), 1, d.subjects.Checkpoints())
 	seen := collected{subjects: d.subjects}
 	var following sync.WaitGroup
 	following.Go(func() {
 		for ctx.Err() == nil {
-			m, err := messages.Next(jetstream.NextContext(ctx))
-			switch {
-			case err == nil:
-				seen.add(d.t, m)
-				each(seen.Checkpoints[len(seen.Checkpoints)-1])
-			case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-				return
-			default:
-				waitUntil(ctx, time.Now().Add(poll)) // The server is away.
-			}
+			d.watchOn(ctx, &seen, each)
+			waitUntil(ctx, time.Now().Add(poll))
 		}
 	})
 	d.t.Cleanup(cancel)
 	return func() []integration.Checkpoint {
 		cancel()
-		end()
 		following.Wait()
 		return seen.Checkpoints
+	}
+}
+
+// watchOn follows the checkpoints behind those that were seen until there are none
+// for a while: the server may be away, or not know of the consumer any more.
+func (d *deployment) watchOn(ctx context.Context, seen *collected, each func(integration.Checkpoint)) {
+	messages, err := d.follow(ctx, d.subjects.DeliveriesStream(), seen.last+1, d.subjects.Checkpoints())
+	if err != nil {
+		return
+	}
+	defer messages.Stop()
+	for {
+		next, end := context.WithTimeout(ctx, time.Second)
+		m, err := messages.Next(jetstream.NextContext(next))
+		end()
+		if err != nil {
+			return
+		}
+		seen.add(d.t, m)
+		each(seen.Checkpoints[len(seen.Checkpoints)-1])
 	}
 }
 
