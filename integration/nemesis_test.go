@@ -149,10 +149,16 @@ func delay(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	return nil
 }
 
+// breakConnections loses answers before it breaks a connection: what became of the
+// requests has to be found out, and faster than others take the partitions over.
 func breakConnections(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	for range 3 {
-		f.pick(numbers).link.Cut()
-		after(ctx, upTo(numbers, fleetTTL/2))
+		link := f.pick(numbers).link
+		link.Hold(integration.ToClient)
+		after(ctx, fleetTTL/20+upTo(numbers, fleetTTL/4))
+		link.Cut()
+		link.Pass()
+		after(ctx, upTo(numbers, fleetTTL))
 	}
 	return nil
 }
