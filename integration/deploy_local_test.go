@@ -42,7 +42,7 @@ func TestDeployLocal(t *testing.T) {
 	accept(t, nil, binaries.worker, "deliveries", "--nats", url, "--user", "@alice:example.com", "--all", "--count", "1")
 
 	script.signal(syscall.SIGTERM)
-	script.awaitExit(exitTimeout, 0)
+	script.awaitExit(0)
 	for _, port := range ports {
 		if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			_ = conn.Close()
