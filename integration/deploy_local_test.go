@@ -59,7 +59,7 @@ func TestDeployLocal(t *testing.T) {
 func startScript(t *testing.T, path string, environ ...string) *workerProcess {
 	t.Helper()
 	s := &workerProcess{t: t, id: filepath.Base(path), log: newWorkerLog(), exited: make(chan struct{})}
-	s.cmd = exec.Command(path) //nolint:gosec,noctx // The script is our own; the process outlives this call.
+	s.cmd = exec.Command(path) //nolint:noctx // The script is our own; the process outlives this call.
 	s.cmd.Env = append(os.Environ(), environ...)
 	s.cmd.Stderr, s.cmd.Stdout = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
