@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	fleetSize    = 3           // servers, and workers
-	fleetGuests  = 4           // more workers at most that join and leave
-	fleetTTL     = time.Second // of the workers' heartbeats
-	fleetTimeout = time.Minute // for what has to happen after a fault
+	fleetSize    = 3               // servers, and workers
+	fleetGuests  = 4               // more workers at most that join and leave
+	fleetTTL     = time.Second     // of the workers' heartbeats
+	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
 )
 
 // fleet is three servers and some workers, each of which reaches them over a link
