@@ -14,7 +14,7 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 )
 
-const scriptTimeout = 2 * time.Minute // to build two programs and start six processes
+const scriptTimeout = 5 * time.Minute // to build two programs and start six processes
 
 // TestDeployLocal runs the script that starts three servers and three workers: an
 // update gets through, and nothing is left when the script has ended.
