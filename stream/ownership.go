@@ -320,7 +320,7 @@ func (o *ownership) say() {
 func (o *ownership) waiting(now time.Time, missing int) error {
 	switch {
 	case o.stopping:
-		return errStopping
+		return errWorkerStopping
 	case !o.member(now):
 		return fmt.Errorf("not a member: no heartbeat was stored and heard within %v", o.ttl)
 	case missing > 0:
