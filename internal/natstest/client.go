@@ -8,7 +8,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const reconnectWait = 20 * time.Millisecond
+const (
+	connectTimeout = 20 * time.Second // a busy machine takes its time
+	reconnectWait  = 20 * time.Millisecond
+)
 
 // Connect returns a connection that is closed when the test ends. It comes back
 // within milliseconds of its server, however long that is away; options have the
@@ -17,6 +20,7 @@ func Connect(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 	tb.Helper()
 	all := append([]nats.Option{
 		nats.Name(tb.Name()),
+		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
