@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -30,12 +31,19 @@ func (s *site) deadLetters(t *testing.T) *stream.DeadLetters {
 func (s *site) letters(t *testing.T, reason wire.Reason) []stream.KeptLetter {
 	t.Helper()
 	var kept []stream.KeptLetter
-	for k, err := range s.deadLetters(t).All(t.Context(), reason) {
-		if err != nil {
-			t.Fatal(err)
+	eventually(t, "answer about the dead letters", func() bool {
+		kept = nil
+		for k, err := range s.deadLetters(t).All(t.Context(), reason) {
+			if errors.Is(err, nats.ErrTimeout) {
+				return false
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, k)
 		}
-		kept = append(kept, k)
-	}
+		return true
+	})
 	return kept
 }
 
@@ -45,7 +53,7 @@ func (s *site) awaitLetters(t *testing.T, n int) []stream.KeptLetter {
 	t.Helper()
 	committed := 0
 	eventually(t, fmt.Sprintf("commit of %d dead letters", n), func() bool {
-		committed = len(s.messages(t, s.subjects.DeliveriesStream(), s.subjects.DeadAll()))
+		committed = natstest.Count(t, s.js, s.subjects.DeliveriesStream(), s.subjects.DeadAll())
 		return committed >= n
 	})
 	if committed != n {

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	connectTimeout = 20 * time.Second // a busy machine takes its time
-	reconnectWait  = 20 * time.Millisecond
+	reconnectWait = 20 * time.Millisecond
+
+	connectTimeout = time.Minute      // a busy machine is no failure
+	answerTimeout  = 20 * time.Second // an answer that a server's end has lost is not waited for much longer
 )
 
 // Connect returns a connection that is closed when the test ends. It comes back
@@ -33,10 +35,10 @@ func Connect(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// JetStream returns the JetStream of nc.
+// JetStream returns the JetStream of nc, which waits for answers with patience.
 func JetStream(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 	tb.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(answerTimeout))
 	if err != nil {
 		tb.Fatalf("make JetStream client: %v", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
@@ -37,8 +36,8 @@ and left out; the rest is published, and the exit code is 1 then.`,
 			return err
 		}
 		defer in.Close() //nolint:errcheck // It was only read.
-		return p.asClient(ctx, func(ctx context.Context, c *client) error {
-			return p.publishFrom(ctx, c, in, size)
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
+			return p.publishFrom(ctx, s, in, size)
 		})
 	})
 }
@@ -60,15 +59,13 @@ func (p *program) open(args []string) (io.ReadCloser, int64, error) {
 	return file, info.Size(), nil
 }
 
-func (p *program) publishFrom(ctx context.Context, c *client, in io.Reader, size int64) error {
+func (p *program) publishFrom(ctx context.Context, s *session, in io.Reader, size int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	report := publishReport{program: p, progress: terminal.NewProgress(p.Stderr, size), began: time.Now()}
-	publisher := capture.NewPublisher(func(ctx context.Context) (*nats.Conn, error) {
-		return c.dial(ctx, nats.NoReconnect())
-	}, c.subjects.UpdatesStream(), report.stored, report.rejected)
-	lines := capture.Follow(ctx, in, c.subjects, c.config.Streams.Updates.MaxUpdateBytes)
-	err := publisher.Publish(ctx, lines)
+	maxBytes := s.config.Streams.Updates.MaxUpdateBytes
+	publisher := capture.NewPublisher(s.client, maxBytes, report.stored, report.rejected)
+	err := publisher.Publish(ctx, capture.Follow(ctx, in, maxBytes))
 	report.Unacknowledged = publisher.Unacknowledged()
 	return errors.Join(err, report.finish())
 }
@@ -79,6 +76,7 @@ type publishReport struct {
 
 	progress *terminal.Progress
 	began    time.Time
+	broken   error // why the rest could not be read
 
 	Published      int
 	Rejected       int
@@ -91,6 +89,10 @@ func (r *publishReport) stored(line capture.Line) {
 }
 
 func (r *publishReport) rejected(line capture.Line) {
+	if errors.Is(line.Err, capture.ErrRead) {
+		r.broken = line.Err
+		return
+	}
 	r.Rejected++
 	if r.Rejected <= maxShown {
 		r.progress.Clear()
@@ -108,9 +110,9 @@ func (r *publishReport) finish() error {
 		return err
 	}
 	if r.Rejected > 0 {
-		return fmt.Errorf("%d lines are no updates", r.Rejected)
+		return errors.Join(r.broken, fmt.Errorf("%d lines are no updates", r.Rejected))
 	}
-	return nil
+	return r.broken
 }
 
 func (r *publishReport) summary(seconds float64) error {
