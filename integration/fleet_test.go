@@ -139,6 +139,11 @@ func (f *fleet) restartServer(ctx context.Context, s *natstest.Process, signal s
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
+	return f.awaitCurrent(ctx)
+}
+
+// awaitCurrent waits until every server has caught up.
+func (f *fleet) awaitCurrent(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
 	defer cancel()
 	return f.cluster.AwaitCurrent(ctx, f.js)

@@ -19,6 +19,9 @@ const (
 	lanes
 )
 
+// electionTime is about how long it takes until a leader that is gone is followed.
+const electionTime = 10 * time.Second
+
 // nemesis is a way to harm a fleet. Its strike harms and heals it again; the error
 // is about what could not be done.
 type nemesis struct {
@@ -36,6 +39,8 @@ func nemeses() []nemesis {
 		{"kill the leader of a stream", servers, killLeader},
 		{"kill a server", servers, killServer},
 		{"restart every server", servers, restartServers},
+		{"stop a server for longer than an election takes", servers, stopServer},
+		{"kill two servers", servers, killTwoServers},
 		{"cut a worker off", links, cutOff},
 		{"delay a worker", links, delay},
 		{"break a worker's connections", links, breakConnections},
@@ -107,12 +112,47 @@ func killLeader(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	return f.restartServer(ctx, leader, syscall.SIGKILL, upTo(numbers, 10*time.Second))
+	return f.restartServer(ctx, leader, syscall.SIGKILL, upTo(numbers, electionTime))
 }
 
 func killServer(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	server := f.cluster.Servers[numbers.IntN(len(f.cluster.Servers))]
 	return f.restartServer(ctx, server, syscall.SIGKILL, upTo(numbers, 2*time.Second))
+}
+
+// stopServer makes a zombie of a leader: when it wakes up, another one leads.
+func stopServer(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	leader, err := f.cluster.Leader(ctx, f.js, f.subjects.DeliveriesStream())
+	if err != nil {
+		return err
+	}
+	if err := leader.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	after(ctx, electionTime/2+upTo(numbers, electionTime))
+	if err := leader.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	return f.awaitCurrent(ctx)
+}
+
+// killTwoServers takes the majority away for a while.
+func killTwoServers(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	two := numbers.Perm(len(f.cluster.Servers))[:2]
+	for _, i := range two {
+		if err := f.cluster.Servers[i].Kill(); err != nil {
+			return err
+		}
+		after(ctx, upTo(numbers, time.Second))
+	}
+	after(ctx, upTo(numbers, 3*time.Second))
+	for _, i := range two {
+		if err := f.cluster.Servers[i].Start(ctx); err != nil {
+			return err
+		}
+		after(ctx, upTo(numbers, time.Second))
+	}
+	return f.awaitCurrent(ctx)
 }
 
 func restartServers(ctx context.Context, f *fleet, _ *rand.Rand) error {
