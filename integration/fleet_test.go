@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/integration"
@@ -59,7 +60,7 @@ func muster(t *testing.T, l *load, binary string) *fleet {
 	cluster := natstest.StartProcessCluster(t, fleetSize, natstest.ProcessOptions{Binary: binaries.natsServer})
 	f := &fleet{deployment: configure(t, cluster.URL(), l, fleetSettings()), cluster: cluster}
 	f.binary = binary
-	f.nc = natstest.Connect(t, cluster.URL())
+	f.nc = natstest.Connect(t, cluster.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // Servers come and go.
 	f.js = natstest.JetStream(t, f.nc)
 	for range fleetSize {
 		m := f.place()
