@@ -18,7 +18,6 @@ import (
 const (
 	fleetSize    = 3               // servers, and workers
 	fleetGuests  = 4               // more workers at most that join and leave
-	fleetTTL     = time.Second     // of the workers' heartbeats
 	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
 )
 
@@ -28,6 +27,7 @@ const (
 type fleet struct {
 	*deployment
 
+	tuning  tuning
 	cluster *natstest.ProcessCluster
 	members []*member
 	guests  []*member // places for the workers of storms, empty but for those
@@ -42,23 +42,11 @@ type member struct {
 	process *workerProcess
 }
 
-// fleetSettings keep the time short until a worker is known to be gone, and have
-// workers wait for servers for as long as it takes.
-func fleetSettings() settings {
-	return settings{
-		"STREAMS_REPLICAS":      "3",
-		"NATS_CONNECT_TIMEOUT":  "5m",
-		"WORKER_START_TIMEOUT":  "5m",
-		"WORKER_TTL":            fleetTTL.String(),
-		"WORKER_COMMIT_TIMEOUT": "1s",
-	}
-}
-
-// muster starts a fleet of the program at binary, "" for the one under test.
-func muster(t *testing.T, l *load, binary string) *fleet {
+// muster starts a fleet of the program at binary.
+func muster(t *testing.T, l *load, binary string, tune tuning) *fleet {
 	t.Helper()
 	cluster := natstest.StartProcessCluster(t, fleetSize, natstest.ProcessOptions{Binary: binaries.natsServer})
-	f := &fleet{deployment: configure(t, cluster.URL(), l, fleetSettings()), cluster: cluster}
+	f := &fleet{deployment: configure(t, cluster.URL(), l, tune.settings()), tuning: tune, cluster: cluster}
 	f.binary = binary
 	f.nc = natstest.Connect(t, cluster.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // Servers come and go.
 	f.js = natstest.JetStream(t, f.nc)

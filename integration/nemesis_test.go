@@ -60,7 +60,7 @@ func (f *fleet) pick(numbers *rand.Rand) *member { return f.members[numbers.IntN
 func killWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	m := f.pick(numbers)
 	f.kill(m)
-	after(ctx, upTo(numbers, 2*fleetTTL))
+	after(ctx, upTo(numbers, 2*f.tuning.ttl))
 	f.restart(m)
 	return nil
 }
@@ -69,7 +69,7 @@ func killWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 func stopWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	m := f.pick(numbers)
 	m.process.signal(syscall.SIGSTOP)
-	after(ctx, fleetTTL+upTo(numbers, 2*fleetTTL))
+	after(ctx, f.tuning.ttl+upTo(numbers, 2*f.tuning.ttl))
 	m.process.signal(syscall.SIGCONT)
 	return nil
 }
@@ -79,7 +79,7 @@ func storm(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	guests := f.guests[:2+numbers.IntN(len(f.guests)-1)]
 	for _, g := range guests {
 		f.restart(g)
-		after(ctx, upTo(numbers, fleetTTL))
+		after(ctx, upTo(numbers, f.tuning.ttl))
 	}
 	for n, g := range guests {
 		if n%2 == 0 {
@@ -87,7 +87,7 @@ func storm(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 		} else {
 			f.kill(g)
 		}
-		after(ctx, upTo(numbers, fleetTTL/2))
+		after(ctx, upTo(numbers, f.tuning.ttl/2))
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func restartServers(ctx context.Context, f *fleet, _ *rand.Rand) error {
 func cutOff(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	link := f.pick(numbers).link
 	link.Hold([]integration.Direction{integration.ToServers, integration.ToClient, integration.Both}[numbers.IntN(3)])
-	after(ctx, fleetTTL+upTo(numbers, 3*fleetTTL))
+	after(ctx, f.tuning.ttl+upTo(numbers, 3*f.tuning.ttl))
 	if numbers.IntN(2) == 0 {
 		link.Cut()
 	}
@@ -192,10 +192,10 @@ func breakConnections(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	for range 3 {
 		link := f.pick(numbers).link
 		link.Hold(integration.ToClient)
-		after(ctx, fleetTTL/20+upTo(numbers, fleetTTL/4))
+		after(ctx, f.tuning.ttl/20+upTo(numbers, f.tuning.ttl/4))
 		link.Cut()
 		link.Pass()
-		after(ctx, upTo(numbers, fleetTTL))
+		after(ctx, upTo(numbers, f.tuning.ttl))
 	}
 	return nil
 }
