@@ -32,6 +32,8 @@ type fleet struct {
 	members []*member
 	guests  []*member // places for the workers of storms, empty but for those
 
+	workers []*workerProcess // all that there ever were
+
 	mu       sync.Mutex
 	problems []string // what went wrong, and is not in the history
 }
@@ -87,6 +89,7 @@ func (f *fleet) restart(m *member) {
 	f.t.Helper()
 	m.process = f.start(settings{"NATS_URL": m.link.URL()})
 	m.process.mostLines = 10 * maxLogLines
+	f.workers = append(f.workers, m.process)
 }
 
 // kill ends a worker at once.
@@ -147,6 +150,20 @@ func (f *fleet) settle() {
 		f.leave(m)
 		if code := m.process.cmd.ProcessState.ExitCode(); code != 0 {
 			f.problem("worker %s ended with exit code %d, want 0", m.process.id, code)
+		}
+	}
+	for _, w := range f.workers {
+		f.wantNoBreak(w)
+	}
+}
+
+// wantNoBreak wants a worker not to have taken a stream for one that went back or
+// was made again: nothing does that here.
+func (f *fleet) wantNoBreak(w *workerProcess) {
+	for _, text := range []string{broken, "claiming the partition anew", "checkpoints are gone"} {
+		lines, _ := w.log.matching(text)
+		for _, line := range lines {
+			f.problem("worker %s: %s", w.id, line)
 		}
 	}
 }
