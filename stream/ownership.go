@@ -78,7 +78,7 @@ func (w *Worker) newOwnership() *ownership {
 			Worker: w.ID(), Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
 			Started: time.Now(), TTL: ttl.Milliseconds(),
 		},
-		changes: newChanges(),
+		rates: newRates(w.config.Streams.Partitions), changes: newChanges(),
 	}
 }
 
@@ -269,7 +269,7 @@ func (o *ownership) note(work context.Context, e event) {
 func (o *ownership) say() {
 	o.beat.Beat++
 	o.beat.Leaving, o.beat.Partitions = o.stopping, o.partitions()
-	o.beat.Updates, o.beat.Deliveries = o.rates.updates, o.rates.deliveries
+	o.beat.Updates, o.beat.Deliveries, o.beat.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(o.beat.Partitions)
 	o.announcer.say(o.beat)
 }
 

@@ -78,7 +78,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter, config.Streams.Partitions); err != nil {
 		return nil, err
 	}
 	w.assemble()
