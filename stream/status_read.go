@@ -103,7 +103,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 	for _, h := range heartbeats {
 		s.Workers = append(s.Workers, WorkerStatus{
 			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
-			Leaving: h.Leaving, Missed: ages[h.Worker] > h.Lifetime(), HeardAgo: ages[h.Worker].Seconds(),
+			Leaving: h.Leaving, Missed: ages[h.Worker] > h.Lifetime(), HeardAgo: inSeconds(ages[h.Worker]),
 			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
 		})
 	}
@@ -173,7 +173,7 @@ func (r *statusReader) partition(ctx context.Context, number int) (PartitionStat
 		Pending: left.updates, Resumes: resumes,
 	}
 	if left.updates > 0 {
-		p.OldestPending = max(0, r.updates.TimeStamp.Sub(left.oldest)).Seconds()
+		p.OldestPending = inSeconds(max(0, r.updates.TimeStamp.Sub(left.oldest)))
 	}
 	return p, nil
 }
@@ -191,3 +191,6 @@ func (r *statusReader) deadLetters(ctx context.Context) (map[wire.Reason]uint64,
 	}
 	return letters, nil
 }
+
+// inSeconds keeps the milliseconds.
+func inSeconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
