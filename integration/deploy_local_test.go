@@ -14,6 +14,8 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 )
 
+const scriptTimeout = 2 * time.Minute // to build two programs and start six processes
+
 // TestDeployLocal runs the script that starts three servers and three workers: an
 // update gets through, and nothing is left when the script has ended.
 func TestDeployLocal(t *testing.T) {
@@ -28,7 +30,9 @@ func TestDeployLocal(t *testing.T) {
 		"MONITOR_PORTS="+spaced(ports[2*each:3*each]),
 		"HTTP_PORTS="+spaced(ports[3*each:]),
 	)
-	script.awaitLog("ready: ")
+	if err := script.logged("ready: ", scriptTimeout); err != nil {
+		t.Fatal(err)
+	}
 	url := fmt.Sprintf("nats://127.0.0.1:%d", ports[1])
 	capture := filepath.Join(t.TempDir(), "update.ndjson")
 	if err := os.WriteFile(capture, []byte(`{"user_id":"@bob:example.com","state":"online"}`), 0o600); err != nil {
@@ -38,7 +42,7 @@ func TestDeployLocal(t *testing.T) {
 	accept(t, nil, binaries.worker, "deliveries", "--nats", url, "--user", "@alice:example.com", "--all", "--count", "1")
 
 	script.signal(syscall.SIGTERM)
-	script.awaitExit(exitTimeout, 0)
+	script.awaitExit(0)
 	for _, port := range ports {
 		if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			_ = conn.Close()

@@ -125,6 +125,7 @@ func TestStopDoesNotWaitForeverForRouter(t *testing.T) {
 		t.Errorf("Run = %v, want that it was not done in time", err)
 	}
 	close(h.release)
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, last)
 	second.stop(t)
@@ -148,6 +149,7 @@ func TestRunWithoutTopology(t *testing.T) {
 		t.Errorf("Run = %v, want that it gave up waiting for PRESENCE_DEAD", err)
 	}
 
+	s.config.Worker.StartTimeout = eventTimeout
 	waiting := s.newWorker(t, registrations)
 	waiting.run(t)
 	waiting.log.await(t, "waiting, nothing is lost", "preparing the streams", "PRESENCE_DEAD is missing")

@@ -23,6 +23,10 @@ var ErrReplaced = errors.New("another worker was started under the same worker.i
 // who is gone.
 const looksPerTTL = 12
 
+// restsPerTTL is how many times in the time that a heartbeat counts a partition may
+// be claimed that is lost again and again.
+const restsPerTTL = 3
+
 // ownership shares the partitions with the other workers: it tells them which ones
 // this worker has, hears the same of them, and takes and gives up partitions until
 // everybody has a share. All of that is for balance alone. That no two workers
@@ -56,7 +60,7 @@ type ownership struct {
 // until all that was routed is committed or the partition is lost.
 type tenure struct {
 	release context.CancelFunc // ends it in good order
-	claimed bool
+	claim   uint64             // sequence of the checkpoint it was claimed with, 0 until it is
 }
 
 // event is what a tenure has come to.
@@ -174,7 +178,7 @@ func (o *ownership) reconcile(work context.Context) {
 		missing = o.approach(work, now)
 	}
 	o.worker.setWaiting(o.waiting(now, missing))
-	if o.stopping != o.beat.Leaving || !slices.Equal(o.partitions(), o.beat.Partitions) {
+	if next := o.now(); next.Leaving != o.beat.Leaving || !slices.Equal(next.Partitions, o.beat.Partitions) || !slices.Equal(next.Claims, o.beat.Claims) {
 		o.say()
 	}
 	o.worker.telemetry.membership(work, len(o.members.others)+1, o.members.otherwise(o.beat.ConfigHash))
@@ -198,7 +202,7 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 			if o.mayClaim(p, now) {
 				o.begin(work, p)
 			}
-		case !t.claimed:
+		case t.claim == 0:
 			missing++
 		}
 	}
@@ -209,7 +213,19 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 }
 
 func (o *ownership) holders() []string {
-	return o.members.holders(o.worker.config.Streams.Partitions, func(p int) bool { return o.tenures[p] != nil })
+	return o.members.holders(o.worker.config.Streams.Partitions, o.now())
+}
+
+// now returns what the next heartbeat is to say.
+func (o *ownership) now() wire.Heartbeat {
+	h := o.beat
+	h.Leaving, h.Partitions = o.stopping, slices.Sorted(maps.Keys(o.tenures))
+	h.Claims = make([]uint64, len(h.Partitions))
+	for i, p := range h.Partitions {
+		h.Claims[i] = o.tenures[p].claim
+	}
+	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
+	return h
 }
 
 // mayClaim reports whether it is time to claim a partition: whoever has it has
@@ -249,7 +265,7 @@ func (o *ownership) begin(work context.Context, partition int) {
 // note takes over what a tenure has come to.
 func (o *ownership) note(work context.Context, e event) {
 	if e.claim != nil {
-		o.tenures[e.partition].claimed = true
+		o.tenures[e.partition].claim = e.claim.revision
 		o.changes.claimed(*e.claim)
 		return
 	}
@@ -259,7 +275,7 @@ func (o *ownership) note(work context.Context, e event) {
 	switch lost := (*lostError)(nil); {
 	case e.err == nil || ended(work):
 	case errors.As(e.err, &lost):
-		o.rests[e.partition] = time.Now().Add(o.ttl)
+		o.rests[e.partition] = time.Now().Add(o.ttl / restsPerTTL)
 	default:
 		o.stop(e.err)
 	}
@@ -267,13 +283,10 @@ func (o *ownership) note(work context.Context, e event) {
 
 // say has a new heartbeat published.
 func (o *ownership) say() {
+	o.beat = o.now()
 	o.beat.Beat++
-	o.beat.Leaving, o.beat.Partitions = o.stopping, o.partitions()
-	o.beat.Updates, o.beat.Deliveries, o.beat.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(o.beat.Partitions)
 	o.announcer.say(o.beat)
 }
-
-func (o *ownership) partitions() []int { return slices.Sorted(maps.Keys(o.tenures)) }
 
 // waiting returns nil where the worker has its share, else what it waits for.
 func (o *ownership) waiting(now time.Time, missing int) error {

@@ -49,36 +49,34 @@ func (p PartitionStatus) waiting() time.Duration {
 	return time.Duration(p.OldestPending * float64(time.Second))
 }
 
-// assemble fills in what follows from workers and partitions together.
+// assemble fills in what follows from workers and partitions together. The
+// heartbeats are those of the workers, in the same order.
 func (s *Status) assemble(heartbeats []wire.Heartbeat) {
 	s.ConfigHash = s.usualConfig()
+	claims := make([]uint64, len(s.Partitions))
 	for i := range s.Workers {
-		w := &s.Workers[i]
+		w, h := &s.Workers[i], heartbeats[i]
 		w.ConfigDiffers = w.ConfigHash != s.ConfigHash
 		if w.Missed {
 			continue
 		}
-		for at, number := range w.Partitions {
-			if number < len(s.Partitions) {
-				s.Partitions[number].claim(w.ID, rateOf(heartbeats[i], at))
+		for at, number := range h.Partitions {
+			if number >= len(s.Partitions) {
+				continue
+			}
+			// Of two that say they have it, it is the one that claimed it last.
+			if p := &s.Partitions[number]; p.Owner == "" || h.Claims[at] > claims[number] {
+				p.Owner, p.UpdatesPerSecond, claims[number] = w.ID, rateOf(h, at), h.Claims[at]
 			}
 		}
 	}
 }
 
 func rateOf(h wire.Heartbeat, at int) float64 {
-	if at >= len(h.Rates) {
+	if len(h.Rates) == 0 {
 		return 0
 	}
 	return h.Rates[at]
-}
-
-// claim notes a worker that says it has the partition. Of several, the one that
-// committed last has it.
-func (p *PartitionStatus) claim(worker string, rate float64) {
-	if p.Owner == "" || worker == p.CommittedBy {
-		p.Owner, p.UpdatesPerSecond = worker, rate
-	}
 }
 
 // usualConfig returns the configuration hash that most workers have; of equally

@@ -142,13 +142,15 @@ func TestStatusOfBacklog(t *testing.T) {
 	s.awaitStatus(t, "no backlog", func(status stream.Status) bool { return status.Partitions[0].Pending == 0 })
 }
 
-// A worker that was not heard for its TTL has nothing, whatever it said.
+// A worker that was not heard for its TTL has nothing, whatever it said. Of two
+// that say they have a partition, the last to claim it has it.
 func TestStatusOfMissedWorker(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
 	beats := map[string]string{
-		"gone": `{"worker":"gone","instance":"i","ttl_ms":1,"config_hash":"aaa","partitions":[0,1,99]}`,
-		"here": `{"worker":"here","instance":"i","ttl_ms":3600000,"config_hash":"bbb","partitions":[1,2],"partition_updates_per_second":[1.5,0]}`,
+		"gone": `{"worker":"gone","instance":"i","ttl_ms":1,"config_hash":"aaa","partitions":[0,1,99],"claims":[7,8,9]}`,
+		"here": `{"worker":"here","instance":"i","ttl_ms":3600000,"config_hash":"bbb","partitions":[1,2],"claims":[3,4],"partition_updates_per_second":[1.5,0]}`,
+		"late": `{"worker":"late","instance":"i","ttl_ms":3600000,"config_hash":"bbb","partitions":[2],"claims":[5]}`,
 		"odd":  `nonsense`,
 	}
 	for worker, beat := range beats {
@@ -161,7 +163,7 @@ func TestStatusOfMissedWorker(t *testing.T) {
 	for _, p := range status.Partitions {
 		owners = append(owners, p.Owner)
 	}
-	if want := []string{"", "here", "here", ""}; !slices.Equal(owners, want) {
+	if want := []string{"", "here", "late", ""}; !slices.Equal(owners, want) {
 		t.Errorf("owners are %q, want %q", owners, want)
 	}
 	if status.ConfigHash != "bbb" || status.Partitions[1].UpdatesPerSecond != 1.5 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -26,7 +25,7 @@ type worker struct {
 
 // registration registers router the way most tests want it.
 func registration(router routing.Router) routing.Registration {
-	return routing.Registration{Name: "static", Router: router, Timeout: 5 * time.Second}
+	return routing.Registration{Name: "static", Router: router, Timeout: eventTimeout}
 }
 
 // newWorker returns a worker that does not run yet.

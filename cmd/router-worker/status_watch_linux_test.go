@@ -55,7 +55,7 @@ func TestStatusWatch(t *testing.T) {
 		_, _ = io.Copy(seen, people) // It ends with an error once the program has.
 	}()
 	text := p.await(seen, "and 5 more lines")
-	if first := strings.Index(text, "0 workers, 4 partitions"); first < 0 || !strings.HasPrefix(text, "\x1b[2J") {
+	if !strings.Contains(text, "0 workers, 4 partitions") || !strings.HasPrefix(text, "\x1b[2J") {
 		t.Errorf("status --watch shows %q, want a screen that begins with the summary", text)
 	}
 	startWorker(t, env)

@@ -19,6 +19,7 @@ type Heartbeat struct {
 	TTL        int64     `json:"ttl_ms"`            // how long without another heartbeat the worker counts as live, ms
 	Leaving    bool      `json:"leaving,omitempty"` // it takes no partition any more, and gives up those it has
 	Partitions []int     `json:"partitions"`        // that it has or is taking over, ascending
+	Claims     []uint64  `json:"claims"`            // Claims[i] is the sequence of the checkpoint that Partitions[i] was claimed with, 0 until it is
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
 	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
@@ -28,7 +29,7 @@ type Heartbeat struct {
 func (h Heartbeat) Encode() ([]byte, error) {
 	h.Started = h.Started.UTC()
 	if h.Partitions == nil {
-		h.Partitions = []int{}
+		h.Partitions, h.Claims = []int{}, []uint64{}
 	}
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -64,6 +65,9 @@ func (h Heartbeat) Validate() error {
 	}
 	if len(h.Rates) > 0 && len(h.Rates) != len(h.Partitions) {
 		errs = append(errs, fmt.Errorf("partition_updates_per_second has %d entries, want one for each of %d partitions", len(h.Rates), len(h.Partitions)))
+	}
+	if len(h.Claims) != len(h.Partitions) {
+		errs = append(errs, fmt.Errorf("claims holds %d sequences, want one for each of %d partitions", len(h.Claims), len(h.Partitions)))
 	}
 	for _, p := range h.Partitions {
 		if p < 0 {
