@@ -145,6 +145,18 @@ func TestFaultUnfitServer(t *testing.T) {
 			want:     "permission denied",
 		},
 		{
+			name:     "no permission to say heartbeats",
+			config:   `authorization: {users: [{user: u, password: p, permissions: {publish: {deny: "$KV.>"}}}]}`,
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
+			want:     "permission denied",
+		},
+		{
+			name:     "no permission to hear heartbeats",
+			config:   `authorization: {users: [{user: u, password: p, permissions: {subscribe: {deny: "$KV.>"}}}]}`,
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
+			want:     "permission denied",
+		},
+		{
 			name:     "streams are missing",
 			config:   "accounts: {A: " + strings.ReplaceAll(account, "%s", ", jetstream: enabled") + "}",
 			settings: settings{"WORKER_START_TIMEOUT": "3s", "WORKER_APPLY_TOPOLOGY": "false"},

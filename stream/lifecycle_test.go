@@ -162,7 +162,7 @@ func TestRunWithoutTopology(t *testing.T) {
 func TestRunMakesStreams(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream(), s.subjects.WorkersStream()} {
+	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream(), s.subjects.WorkersStream(), s.subjects.StateStream()} {
 		if err := s.js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestRunMakesStreams(t *testing.T) {
 	s.awaitPosition(t, last)
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
-	w.log.want(t, 4, "changed a stream", "action=create")
+	w.log.want(t, 5, "changed a stream", "action=create")
 }
 
 func TestRunEndsAtOnce(t *testing.T) {

@@ -19,6 +19,9 @@ import (
 // was started under its ID.
 var ErrReplaced = errors.New("another worker was started under the same worker.id")
 
+// errUnheard is the error of a worker whose heartbeats come to no subscription.
+var errUnheard = errors.New("this worker does not hear its own heartbeats")
+
 // looksPerTTL is how often in the time that a heartbeat counts for a worker looks
 // who is gone.
 const looksPerTTL = 12
@@ -46,11 +49,13 @@ type ownership struct {
 	waits   map[int]time.Time // since when a partition is to come from another worker
 	rests   map[int]time.Time // until when a partition that was lost is left alone
 	renewed time.Time         // when the newest heartbeat that the server stored was sent
+	echoed  time.Time         // when this worker heard itself last
 	looked  time.Time
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
 
+	joined   bool  // this worker was a member once
 	begun    bool  // this worker has had its share once
 	stopping bool  // it takes no partition any more
 	failure  error // why it stops, nil where it was asked to
@@ -131,6 +136,8 @@ func (o *ownership) hear(m *nats.Msg) {
 		o.worker.options.log.Debug("heard what is no heartbeat", "subject", m.Subject, "error", err)
 	case h.Worker != o.members.self:
 		o.members.note(h, time.Now())
+	case h.Instance == o.beat.Instance:
+		o.echoed = time.Now()
 	case h.Replaces(o.beat):
 		o.stop(fmt.Errorf("%w: %s, started at %s", ErrReplaced, h.Worker, h.Started.Format(time.RFC3339Nano)))
 	}
@@ -140,14 +147,17 @@ func (o *ownership) hear(m *nats.Msg) {
 // that this worker was no member any more, it may have missed those of others.
 func (o *ownership) renew(sent time.Time) {
 	now := time.Now()
-	if !o.renewed.IsZero() && !o.member(now) {
+	if o.joined && !o.member(now) {
 		o.members.grace(now)
 	}
 	o.renewed = sent
 }
 
-// member reports whether the others count this worker as live.
-func (o *ownership) member(now time.Time) bool { return now.Sub(o.renewed) < o.ttl }
+// member reports whether the others count this worker as live, and it would hear
+// if they did not.
+func (o *ownership) member(now time.Time) bool {
+	return now.Sub(o.renewed) < o.ttl && now.Sub(o.echoed) < o.ttl
+}
 
 // look finds out who is gone. While this worker itself could not hear anything, or
 // was not running, nobody is.
@@ -157,6 +167,24 @@ func (o *ownership) look(now time.Time) {
 	}
 	o.looked = now
 	o.members.expire(now)
+	if !o.joined {
+		o.stopUnlessJoining(now)
+	}
+}
+
+// stopUnlessJoining gives up becoming a member where that is of no use or takes too
+// long.
+func (o *ownership) stopUnlessJoining(now time.Time) {
+	if o.joined = o.member(now); o.joined {
+		return
+	}
+	err := o.announcer.stall.waiting()
+	if err == nil {
+		err = errUnheard
+	}
+	if reason := o.worker.giveUp(err, now.Sub(o.beat.Started), o.worker.config.Worker.StartTimeout); reason != nil {
+		o.stop(fmt.Errorf("join the other workers: %w", reason))
+	}
 }
 
 // stop gives every partition up. The failure is what run returns.
@@ -292,9 +320,9 @@ func (o *ownership) say() {
 func (o *ownership) waiting(now time.Time, missing int) error {
 	switch {
 	case o.stopping:
-		return errStopping
+		return errWorkerStopping
 	case !o.member(now):
-		return fmt.Errorf("not a member: no heartbeat was stored within %v", o.ttl)
+		return fmt.Errorf("not a member: no heartbeat was stored and heard within %v", o.ttl)
 	case missing > 0:
 		return fmt.Errorf("%d partitions of this worker's share are not claimed yet", missing)
 	default:

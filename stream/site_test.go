@@ -186,7 +186,7 @@ func (s *site) awaitCheckpoint(t *testing.T, partition int, fits func(wire.Check
 }
 
 // eventually waits until done reports true.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	bound := time.NewTimer(eventTimeout)
 	defer bound.Stop()

@@ -169,7 +169,11 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 }
 
 func (t *Topology) streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.workers()}
+	streams := []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.workers()}
+	if t.config.State.Enabled {
+		streams = append(streams, t.state())
+	}
+	return streams
 }
 
 func (t *Topology) updates() jetstream.StreamConfig {
@@ -229,6 +233,24 @@ func (t *Topology) workers() jetstream.StreamConfig {
 		AllowDirect:       true,
 		AllowRollup:       true,
 		AllowMsgTTL:       true,
+	})
+}
+
+func (t *Topology) state() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:        t.subjects.StateStream(),
+		Description: "the newest presence update of every user",
+		Sources: []*jetstream.StreamSource{{
+			Name: t.subjects.UpdatesStream(),
+			SubjectTransforms: []jetstream.SubjectTransformConfig{{
+				Source: t.subjects.StoredUpdates(), Destination: t.subjects.StateTransform(),
+			}},
+		}},
+		MaxAge:            t.config.State.MaxAge,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		AllowDirect:       true,
 	})
 }
 

@@ -51,8 +51,8 @@ type Worker struct {
 }
 
 var (
-	errNotRunning = errors.New("partitions are not claimed: the worker is not running")
-	errStopping   = errors.New("partitions are not claimed: the worker is stopping")
+	errNotRunning     = errors.New("partitions are not claimed: the worker is not running")
+	errWorkerStopping = errors.New("partitions are not claimed: the worker is stopping")
 )
 
 // NewWorker returns a worker on the connection nc, which Connect made, that asks
@@ -147,6 +147,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return ignoreEnd(ctx, err)
 	}
 	defer leave()
+	stopQueries, err := w.startQueries(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopQueries()
 	defer w.setWaiting(errNotRunning)
 
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))

@@ -36,6 +36,11 @@ func (s *site) newWorker(t *testing.T, registrations []routing.Registration, opt
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.workerOf(t, dispatcher, opts...)
+}
+
+func (s *site) workerOf(t *testing.T, dispatcher *routing.Dispatcher, opts ...stream.Option) *worker {
+	t.Helper()
 	log := newLogs()
 	nc, err := stream.Connect(t.Context(), s.url, log.logger())
 	if err != nil {
