@@ -173,6 +173,15 @@ func moved(before, after stream.Status) []int {
 	return numbers
 }
 
+// partitions returns all of them.
+func (c *crew) partitions() []int {
+	numbers := make([]int, partitions)
+	for p := range numbers {
+		numbers[p] = p
+	}
+	return numbers
+}
+
 // leave has a worker give its partitions up and end.
 func (c *crew) leave(w *workerProcess) {
 	c.t.Helper()

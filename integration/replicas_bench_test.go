@@ -48,15 +48,17 @@ func BenchmarkHandover(b *testing.B) {
 	const rounds = 10
 	c := newCrewAlone(b, 2, nil)
 	traffic, began := c.startTraffic(c.load, busyRate), time.Now()
-	var left, joined []time.Duration
+	var still, left, joined []time.Duration
 	for b.Loop() {
 		for range rounds {
+			still = append(still, c.still())
 			left = append(left, c.handover(func() { c.leave(c.remove()) }))
 			joined = append(joined, c.handover(func() { c.add(1) }))
 		}
 	}
 	updates := traffic.stop()
 	reportRate(b, len(updates), began)
+	reportTimes(b, "nothing moves", 250*time.Millisecond, still)
 	reportTimes(b, "a worker leaves", 250*time.Millisecond, left)
 	reportTimes(b, "a worker joins", 250*time.Millisecond, joined)
 	reportTimes(b, "graceful handover", 250*time.Millisecond, append(left, joined...))
@@ -71,6 +73,17 @@ func (c *crew) handover(change func()) time.Duration {
 	after := c.awaitShares()
 	c.awaitProgress()
 	return c.longestPause(since, moved(before, after))
+}
+
+// still returns the longest pause of any partition in a second in which none moves,
+// for comparison.
+func (c *crew) still() time.Duration {
+	c.t.Helper()
+	c.awaitProgress()
+	since := c.now()
+	waitUntil(c.t.Context(), since.time.Add(time.Second))
+	c.awaitProgress()
+	return c.longestPause(since, c.partitions())
 }
 
 func reportRate(b *testing.B, updates int, began time.Time) {

@@ -63,7 +63,7 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 func (w *Worker) reader(c claim) *reader {
 	return &reader{
 		nc: w.nc, js: w.js, subjects: w.subjects, continuity: w.claimer.continuity, partition: c.partition,
-		position: c.position, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
+		position: c.position, compared: true, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
 	}
 }
 
