@@ -35,7 +35,17 @@ type crew struct {
 // defaults but for those given, and starts workers.
 func newCrew(b *testing.B, url string, workers int, over settings) *crew {
 	b.Helper()
-	l := newLoad(rand.New(rand.NewPCG(1, 2)), crewUsers, 1) //nolint:gosec // A benchmark wants the same numbers each time.
+	return newCrewFor(b, url, crewLoad(1), workers, over)
+}
+
+// crewLoad makes users with k recipients each.
+func crewLoad(k int) *load {
+	return newLoad(rand.New(rand.NewPCG(1, 2)), crewUsers, k) //nolint:gosec // A benchmark wants the same numbers each time.
+}
+
+// newCrewFor is newCrew with a load.
+func newCrewFor(b *testing.B, url string, l *load, workers int, over settings) *crew {
+	b.Helper()
 	defaults := stream.DefaultWorkerConfig()
 	c := &crew{load: l, deployment: configure(b, url, l, settings{
 		"WORKER_COMMIT_TIMEOUT":      defaults.CommitTimeout.String(),
