@@ -88,7 +88,7 @@ func (w *Worker) newOwnership() *ownership {
 			Worker: w.ID(), Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
 			Started: time.Now(), TTL: ttl.Milliseconds(),
 		},
-		changes: newChanges(),
+		rates: newRates(w.config.Streams.Partitions), changes: newChanges(),
 	}
 }
 
@@ -253,7 +253,7 @@ func (o *ownership) now() wire.Heartbeat {
 	for i, p := range h.Partitions {
 		h.Claims[i] = o.tenures[p].claim
 	}
-	h.Updates, h.Deliveries = o.rates.updates, o.rates.deliveries
+	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
 	return h
 }
 

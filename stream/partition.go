@@ -35,6 +35,7 @@ type partition struct {
 	number int
 	slots  chan struct{} // one is taken for each staged unit
 	lost   atomic.Bool
+	inHand inHand
 	stop   context.CancelCauseFunc // ends the partition's work
 
 	// Of the committer's goroutine.

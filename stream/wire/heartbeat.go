@@ -22,6 +22,7 @@ type Heartbeat struct {
 	Claims     []uint64  `json:"claims"`            // Claims[i] is the sequence of the checkpoint that Partitions[i] was claimed with, 0 until it is
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
+	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
 }
 
 // Encode returns h as JSON, times in UTC.
@@ -61,6 +62,9 @@ func (h Heartbeat) Validate() error {
 	}
 	if h.TTL <= 0 {
 		errs = append(errs, fmt.Errorf("ttl_ms is %d, want at least 1", h.TTL))
+	}
+	if len(h.Rates) > 0 && len(h.Rates) != len(h.Partitions) {
+		errs = append(errs, fmt.Errorf("partition_updates_per_second has %d entries, want one for each of %d partitions", len(h.Rates), len(h.Partitions)))
 	}
 	if len(h.Claims) != len(h.Partitions) {
 		errs = append(errs, fmt.Errorf("claims holds %d sequences, want one for each of %d partitions", len(h.Claims), len(h.Partitions)))
