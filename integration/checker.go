@@ -231,14 +231,16 @@ func (c *checker) deadLetters(h History) {
 
 // checkpoints checks that each partition goes forwards, whoever has it.
 func (c *checker) checkpoints(seen []Checkpoint) {
-	last := make(map[int]Checkpoint)
+	type place struct{ generation, partition int }
+	last := make(map[place]Checkpoint)
 	for _, now := range seen {
-		before, known := last[now.Partition]
+		at := place{now.Generation, now.Partition}
+		before, known := last[at]
 		if known && compareCheckpoints(now, before) < 0 {
 			c.report(Backwards, "checkpoint of partition %d went from epoch %d, sequence %d, after %q to epoch %d, sequence %d, after %q", now.Partition,
 				before.Epoch, before.Sequence, before.After, now.Epoch, now.Sequence, now.After)
 		}
-		last[now.Partition] = now
+		last[at] = now
 	}
 }
 

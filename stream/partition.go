@@ -32,10 +32,10 @@ func (e *lostError) Error() string {
 
 // partition is one claimed share of the updates, on its way through this worker.
 type partition struct {
-	number int
-	slots  chan struct{} // one is taken for each staged unit
-	lost   atomic.Bool
-	stop   context.CancelCauseFunc // ends the partition's work
+	id    partitionID
+	slots chan struct{} // one is taken for each staged unit
+	lost  atomic.Bool
+	stop  context.CancelCauseFunc // ends the partition's work
 
 	// Of the committer's goroutine.
 	revision uint64 // of the newest checkpoint this worker knows to be its own
@@ -49,7 +49,7 @@ type partition struct {
 
 func newPartition(claimed claim, batch int, stop context.CancelCauseFunc) *partition {
 	return &partition{
-		number: claimed.partition, slots: make(chan struct{}, slotsPerPartition), stop: stop,
+		id: claimed.partition, slots: make(chan struct{}, slotsPerPartition), stop: stop,
 		revision: claimed.revision, commit: claimed.commit, limit: min(firstBatch, batch),
 	}
 }

@@ -113,8 +113,8 @@ func (t *telemetry) done(ctx context.Context, u unit) {
 	updates := int64(len(u.updates))
 	t.updatesDone.Add(updates)
 	dead = min(dead, updates)
-	t.outcome(ctx, u.partition.number, outcomeDead, dead)
-	t.outcome(ctx, u.partition.number, outcomeRouted, updates-dead)
+	t.outcome(ctx, u.partition.id.number, outcomeDead, dead)
+	t.outcome(ctx, u.partition.id.number, outcomeRouted, updates-dead)
 }
 
 func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, n int64) {

@@ -19,6 +19,7 @@ var ErrRefused = errors.New("refused")
 type Topology struct {
 	js       jetstream.JetStream
 	subjects wire.Subjects
+	layouts  layouts
 	config   StreamsConfig
 }
 
@@ -30,6 +31,7 @@ const (
 	Create Action = "create" // the stream is missing
 	Update Action = "update" // a setting differs and can be changed
 	Refuse Action = "refuse" // a setting differs and changing it would lose data
+	Keep   Action = "keep"   // the number of partitions differs, and stays; see Repartition
 )
 
 // Change is one difference between the streams on the server and the ones
@@ -40,7 +42,7 @@ type Change struct {
 	Setting string `json:"setting,omitempty"` // empty where the stream is missing
 	Have    string `json:"have,omitempty"`
 	Want    string `json:"want,omitempty"`
-	Reason  string `json:"reason,omitempty"` // why a change is refused
+	Reason  string `json:"reason,omitempty"` // why a change is refused, or not made
 }
 
 // String says the change in one line.
@@ -50,6 +52,8 @@ func (c Change) String() string {
 		return fmt.Sprintf("create %s: %s", c.Stream, c.Want)
 	case Refuse:
 		return fmt.Sprintf("refuse %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
+	case Keep:
+		return fmt.Sprintf("keep %s: %s stays %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
 	default:
 		return fmt.Sprintf("update %s: %s from %s to %s", c.Stream, c.Setting, c.Have, c.Want)
 	}
@@ -64,14 +68,18 @@ func NewTopology(js jetstream.JetStream, config StreamsConfig) (*Topology, error
 	if err != nil {
 		return nil, err
 	}
-	return &Topology{js: js, subjects: subjects, config: config}, nil
+	return &Topology{js: js, subjects: subjects, layouts: newLayouts(js, subjects), config: config}, nil
 }
 
 // Plan returns what Apply would change, in order, and changes nothing. Streams
 // that are as configured give no Change.
 func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
-	var changes []Change
-	for _, want := range t.streams() {
+	layout, err := t.layout(ctx)
+	if err != nil {
+		return nil, err
+	}
+	changes := t.kept(layout)
+	for _, want := range t.streams(layout) {
 		have, err := t.existing(ctx, want.Name)
 		if err != nil {
 			return nil, err
@@ -94,9 +102,15 @@ func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 	}
 	changed := make(map[string]bool)
 	for _, c := range changes {
-		changed[c.Stream] = true
+		if c.Action != Keep {
+			changed[c.Stream] = true
+		}
 	}
-	for _, want := range t.streams() {
+	layout, err := t.layout(ctx)
+	if err != nil {
+		return changes, err
+	}
+	for _, want := range t.streams(layout) {
 		if !changed[want.Name] {
 			continue
 		}
@@ -126,11 +140,13 @@ func (t *Topology) Verify(ctx context.Context) error {
 	}
 	var differences []error
 	for _, c := range changes {
-		if c.Action == Create {
+		switch c.Action {
+		case Keep:
+		case Create:
 			differences = append(differences, fmt.Errorf("stream %s is missing: make it with topology apply", c.Stream))
-			continue
+		default:
+			differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
 		}
-		differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
 	}
 	return errors.Join(differences...)
 }
@@ -168,11 +184,11 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 	return nil
 }
 
-func (t *Topology) streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.workers()}
+func (t *Topology) streams(layout wire.Layout) []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{t.updates(layout), t.deliveries(), t.dead(), t.workers()}
 }
 
-func (t *Topology) updates() jetstream.StreamConfig {
+func (t *Topology) updates(layout wire.Layout) jetstream.StreamConfig {
 	source := t.subjects.Updates()
 	return t.common(jetstream.StreamConfig{
 		Name:        t.subjects.UpdatesStream(),
@@ -180,7 +196,7 @@ func (t *Topology) updates() jetstream.StreamConfig {
 		Subjects:    []string{source},
 		SubjectTransform: &jetstream.SubjectTransformConfig{
 			Source:      source,
-			Destination: t.subjects.UpdateTransform(t.config.Partitions),
+			Destination: t.subjects.In(layout.Generation).UpdateTransform(layout.Partitions),
 		},
 		MaxAge:      t.config.Updates.MaxAge,
 		MaxBytes:    t.config.Updates.MaxBytes,

@@ -37,6 +37,7 @@ type Worker struct {
 	instance   string // unique to this Worker: its commit IDs begin with it
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
+	layouts    layouts
 	claimer    *claimer
 	committer  *committer
 	claiming   *stall // of all partitions, as are the others
@@ -97,6 +98,7 @@ func (w *Worker) setWaiting(err error) {
 func (w *Worker) assemble() {
 	log := w.options.log
 	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
+	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = newStall(log, "claiming partitions"), newStall(log, "reading updates"), newStall(log, "routing updates")
 	w.claimers = make(chan struct{}, maxClaims)
@@ -109,7 +111,7 @@ func (w *Worker) assemble() {
 	w.committer = &committer{
 		nc: w.nc, checkpoints: points, subjects: w.subjects,
 		instance: w.instance, config: w.config.Worker, groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
-		staged: make(chan unit, w.config.Streams.Partitions*slotsPerPartition),
+		staged: make(chan unit, maxPartitions*slotsPerPartition),
 		idle:   make(map[*partition]position), served: make(map[*partition]served),
 		stall: newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
 	}

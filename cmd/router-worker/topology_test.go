@@ -43,7 +43,7 @@ func TestTopology(t *testing.T) {
 
 func TestTopologyRefusesToLoseData(t *testing.T) {
 	t.Parallel()
-	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_PARTITIONS=8", "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
+	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_UPDATES_MAX_AGE=1h", "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
 	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "refuse PRESENCE_UPDATES: ") {
 		t.Errorf("plan says %q, want that a change is refused", got)
 	}

@@ -15,10 +15,11 @@ type Heartbeat struct {
 	Version    string    `json:"version"`     // of the program
 	ConfigHash string    `json:"config_hash"` // the same for workers that route alike
 	Started    time.Time `json:"started"`
-	Beat       uint64    `json:"beat"`              // counts the heartbeats of the instance
-	TTL        int64     `json:"ttl_ms"`            // how long without another heartbeat the worker counts as live, ms
-	Leaving    bool      `json:"leaving,omitempty"` // it takes no partition any more, and gives up those it has
-	Partitions []int     `json:"partitions"`        // that it has or is taking over, ascending
+	Beat       uint64    `json:"beat"`                 // counts the heartbeats of the instance
+	TTL        int64     `json:"ttl_ms"`               // how long without another heartbeat the worker counts as live, ms
+	Leaving    bool      `json:"leaving,omitempty"`    // it takes no partition any more, and gives up those it has
+	Generation int       `json:"generation,omitempty"` // of the layout that it serves
+	Partitions []int     `json:"partitions"`           // that it has or is taking over, ascending
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
 }
@@ -60,6 +61,9 @@ func (h Heartbeat) Validate() error {
 	}
 	if h.TTL <= 0 {
 		errs = append(errs, fmt.Errorf("ttl_ms is %d, want at least 1", h.TTL))
+	}
+	if h.Generation < 0 {
+		errs = append(errs, fmt.Errorf("generation is %d, want at least 0", h.Generation))
 	}
 	for _, p := range h.Partitions {
 		if p < 0 {

@@ -174,7 +174,7 @@ func (s *show) delivered(m jetstream.Msg) error {
 func (s *show) followCheckpoints(ctx context.Context, events chan<- event) error {
 	reader := follow.FromOldest(s.js, s.subjects.DeliveriesStream(), s.subjects.Checkpoints())
 	return reader.Run(ctx, func(m jetstream.Msg) error {
-		partition, err := s.subjects.ParseCheckpoint(m.Subject())
+		_, partition, err := s.subjects.ParseCheckpoint(m.Subject())
 		if err != nil {
 			return err
 		}
