@@ -46,7 +46,7 @@ func (s *site) publishing(t *testing.T) (stop func() uint64) {
 	all.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			user := fmt.Sprintf("@user%d:example.com", i%20)
-			ack, err := s.js.Publish(t.Context(), s.subjects.Update(presence.MustUserID(user)), []byte(update(user, i)))
+			ack, err := s.js.Publish(context.WithoutCancel(ctx), s.subjects.Update(presence.MustUserID(user)), []byte(update(user, i)))
 			if err != nil {
 				t.Errorf("publish: %v", err)
 				return

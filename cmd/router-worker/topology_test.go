@@ -65,6 +65,34 @@ func TestTopologyRefusesToLoseData(t *testing.T) {
 	}
 }
 
+func TestTopologyRepartition(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	p := expect(t, 0, "", env, "topology", "repartition", "24", "--json")
+	want := `{"before":{"generation":0,"partitions":4},"now":{"generation":1,"partitions":24},"changed":true}` + "\n"
+	if got := p.stdout.String(); got != want {
+		t.Errorf("repartition --json says %q, want %q", got, want)
+	}
+	if got := p.stderr.String(); strings.Count(got, "\n") != 3 {
+		t.Errorf("repartition notes %q, want a line for each step but the handover, as there is no worker", got)
+	}
+	keep := "keep PRESENCE_UPDATES: number of partitions stays 24, configured is 4: change it with router-worker topology repartition 4\n"
+	for _, command := range []string{"plan", "apply"} {
+		if got := expect(t, 0, "", env, "topology", command).stdout.String(); got != keep {
+			t.Errorf("then %s says %q, want %q", command, got, keep)
+		}
+	}
+	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "24 partitions are 4 now; set streams.partitions to 4\n" {
+		t.Errorf("repartition back says %q", got)
+	}
+	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "nothing to change: there are 4 partitions\n" {
+		t.Errorf("repartition again says %q", got)
+	}
+	if got := expect(t, 2, "", env, "topology", "repartition", "257").stderr.String(); !strings.Contains(got, "partitions is 257: want 1 to 256") {
+		t.Errorf("repartition to too many complains %q, want the bound", got)
+	}
+}
+
 func streamNames(tb testing.TB, js jetstream.JetStream) []string {
 	tb.Helper()
 	var names []string
