@@ -170,7 +170,7 @@ func (d *deployment) eventually(what string, try func(context.Context) error) {
 	defer tick.Stop()
 	var last error
 	for {
-		attempt, end := context.WithTimeout(ctx, 2*time.Second)
+		attempt, end := context.WithTimeout(ctx, 10*time.Second)
 		err := try(attempt)
 		end()
 		if err == nil {

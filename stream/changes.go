@@ -22,17 +22,19 @@ func (c *changes) claimed(claimed claim) {
 
 // tellChanges logs how this worker got to its share.
 func (o *ownership) tellChanges() {
-	log := o.worker.options.log
-	if c := o.changes; !o.begun || c.begun+c.ended > 0 {
-		message := "partitions were shared anew"
-		if !o.begun {
-			message = "claimed the partitions"
-		}
-		log.Info(message, "worker", o.members.self, "partitions", len(o.tenures), "workers", len(o.members.others)+1,
-			"taken_over_from", c.from, "given_up", c.ended)
-		if c.fresh > 0 {
-			log.Info("partitions have no checkpoint", "partitions", c.fresh, "start", string(o.worker.config.Worker.Start))
-		}
+	c := o.changes
+	if o.begun && c.begun+c.ended == 0 {
+		return
+	}
+	log := o.worker.options.log.With("worker", o.members.self, "partitions", len(o.tenures), "workers", len(o.members.others)+1,
+		"taken_over_from", c.from)
+	if o.begun {
+		log.Info("partitions were shared anew", "given_up", c.ended)
+	} else {
+		log.Info("claimed the partitions")
+	}
+	if c.fresh > 0 {
+		o.worker.options.log.Info("partitions have no checkpoint", "partitions", c.fresh, "start", string(o.worker.config.Worker.Start))
 	}
 	o.begun, o.changes = true, newChanges()
 }

@@ -97,6 +97,7 @@ func TestStopWhileDeliveriesStreamIsFull(t *testing.T) {
 		t.Errorf("Run = %v, want that the routed updates could not be committed", err)
 	}
 	received := s.makeRoom(t)
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, last)
 	second.stop(t)

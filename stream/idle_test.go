@@ -22,7 +22,7 @@ func TestIdleWorkerNoticesTakeover(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	w := s.start(t, toEach(t, alice))
-	s.takeOver(t, 0, "thief")
+	s.takeOver(t, 0)
 	w.log.await(t, "partition is lost", "thief")
 	w.stop(t)
 }

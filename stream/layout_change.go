@@ -27,6 +27,7 @@ func (o *ownership) tellLayout() {
 // serve has the next tenures be of layout.
 func (o *ownership) serve(layout wire.Layout) {
 	o.layout, o.wanted, o.members.generation = layout, layout, layout.Generation
+	o.worker.layout.Store(&layout)
 	clear(o.waits)
 	clear(o.rests)
 }

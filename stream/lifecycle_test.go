@@ -125,6 +125,7 @@ func TestStopDoesNotWaitForeverForRouter(t *testing.T) {
 		t.Errorf("Run = %v, want that it was not done in time", err)
 	}
 	close(h.release)
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, last)
 	second.stop(t)
@@ -148,6 +149,7 @@ func TestRunWithoutTopology(t *testing.T) {
 		t.Errorf("Run = %v, want that it gave up waiting for PRESENCE_DEAD", err)
 	}
 
+	s.config.Worker.StartTimeout = eventTimeout
 	waiting := s.newWorker(t, registrations)
 	waiting.run(t)
 	waiting.log.await(t, "waiting, nothing is lost", "preparing the streams", "PRESENCE_DEAD is missing")
@@ -160,7 +162,7 @@ func TestRunWithoutTopology(t *testing.T) {
 func TestRunMakesStreams(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream(), s.subjects.WorkersStream()} {
+	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream(), s.subjects.WorkersStream(), s.subjects.StateStream()} {
 		if err := s.js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +172,7 @@ func TestRunMakesStreams(t *testing.T) {
 	s.awaitPosition(t, last)
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
-	w.log.want(t, 4, "changed a stream", "action=create")
+	w.log.want(t, 5, "changed a stream", "action=create")
 }
 
 func TestRunEndsAtOnce(t *testing.T) {

@@ -63,28 +63,28 @@ func (m *members) staying() []string {
 	return ids
 }
 
-// holders returns by partition which worker has it, "" for none. mine reports
-// whether this worker does.
-func (m *members) holders(partitions int, mine func(partition int) bool) []string {
-	holders := make([]string, partitions)
-	for p := range holders {
-		if mine(p) {
-			holders[p] = m.self
+// holders returns by partition which worker has it, "" for none; mine is the
+// heartbeat of this one. Of two that say so, it is the one that claimed it last,
+// whose claim has fenced the other.
+func (m *members) holders(partitions int, mine wire.Heartbeat) []string {
+	holders, claims := make([]string, partitions), make([]uint64, partitions)
+	take := func(h wire.Heartbeat) {
+		if h.Generation != m.generation {
+			return
 		}
-	}
-	for id, o := range m.others {
-		if o.Generation != m.generation {
-			continue
-		}
-		for _, p := range o.Partitions {
-			switch {
+		for i, p := range h.Partitions {
+			switch claim := h.Claims[i]; {
 			case p >= partitions:
-			case holders[p] == "":
-				holders[p] = id
-			default:
-				holders[p] = assignment.Preferred(id, holders[p], p)
+			case holders[p] == "", claim > claims[p]:
+				holders[p], claims[p] = h.Worker, claim
+			case claim == claims[p]:
+				holders[p] = assignment.Preferred(h.Worker, holders[p], p)
 			}
 		}
+	}
+	take(mine)
+	for _, o := range m.others {
+		take(o.Heartbeat)
 	}
 	return holders
 }

@@ -19,9 +19,16 @@ import (
 // was started under its ID.
 var ErrReplaced = errors.New("another worker was started under the same worker.id")
 
+// errUnheard is the error of a worker whose heartbeats come to no subscription.
+var errUnheard = errors.New("this worker does not hear its own heartbeats")
+
 // looksPerTTL is how often in the time that a heartbeat counts for a worker looks
 // who is gone.
 const looksPerTTL = 12
+
+// restsPerTTL is how many times in the time that a heartbeat counts a partition may
+// be claimed that is lost again and again.
+const restsPerTTL = 3
 
 // ownership shares the partitions with the other workers: it tells them which ones
 // this worker has, hears the same of them, and takes and gives up partitions until
@@ -45,11 +52,13 @@ type ownership struct {
 	waits   map[int]time.Time // since when a partition is to come from another worker
 	rests   map[int]time.Time // until when a partition that was lost is left alone
 	renewed time.Time         // when the newest heartbeat that the server stored was sent
+	echoed  time.Time         // when this worker heard itself last
 	looked  time.Time
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
 
+	joined   bool  // this worker was a member once
 	begun    bool  // this worker has had its share once
 	stopping bool  // it takes no partition any more
 	failure  error // why it stops, nil where it was asked to
@@ -129,6 +138,8 @@ func (o *ownership) hear(m *nats.Msg) {
 		o.worker.options.log.Debug("heard what is no heartbeat", "subject", m.Subject, "error", err)
 	case h.Worker != o.members.self:
 		o.members.note(h, time.Now())
+	case h.Instance == o.beat.Instance:
+		o.echoed = time.Now()
 	case h.Replaces(o.beat):
 		o.stop(fmt.Errorf("%w: %s, started at %s", ErrReplaced, h.Worker, h.Started.Format(time.RFC3339Nano)))
 	}
@@ -138,14 +149,17 @@ func (o *ownership) hear(m *nats.Msg) {
 // that this worker was no member any more, it may have missed those of others.
 func (o *ownership) renew(sent time.Time) {
 	now := time.Now()
-	if !o.renewed.IsZero() && !o.member(now) {
+	if o.joined && !o.member(now) {
 		o.members.grace(now)
 	}
 	o.renewed = sent
 }
 
-// member reports whether the others count this worker as live.
-func (o *ownership) member(now time.Time) bool { return now.Sub(o.renewed) < o.ttl }
+// member reports whether the others count this worker as live, and it would hear
+// if they did not.
+func (o *ownership) member(now time.Time) bool {
+	return now.Sub(o.renewed) < o.ttl && now.Sub(o.echoed) < o.ttl
+}
 
 // look finds out who is gone. While this worker itself could not hear anything, or
 // was not running, nobody is.
@@ -155,6 +169,24 @@ func (o *ownership) look(now time.Time) {
 	}
 	o.looked = now
 	o.members.expire(now)
+	if !o.joined {
+		o.stopUnlessJoining(now)
+	}
+}
+
+// stopUnlessJoining gives up becoming a member where that is of no use or takes too
+// long.
+func (o *ownership) stopUnlessJoining(now time.Time) {
+	if o.joined = o.member(now); o.joined {
+		return
+	}
+	err := o.announcer.stall.waiting()
+	if err == nil {
+		err = errUnheard
+	}
+	if reason := o.worker.giveUp(err, now.Sub(o.beat.Started), o.worker.config.Worker.StartTimeout); reason != nil {
+		o.stop(fmt.Errorf("join the other workers: %w", reason))
+	}
 }
 
 // stop gives every partition up. The failure is what run returns.
@@ -180,7 +212,8 @@ func (o *ownership) reconcile(work context.Context) {
 		missing = o.approach(work, now)
 	}
 	o.worker.setWaiting(o.waiting(now, missing))
-	if o.stopping != o.beat.Leaving || o.layout.Generation != o.beat.Generation || !slices.Equal(o.partitions(), o.beat.Partitions) {
+	if next := o.now(); next.Leaving != o.beat.Leaving || next.Generation != o.beat.Generation ||
+		!slices.Equal(next.Partitions, o.beat.Partitions) || !slices.Equal(next.Claims, o.beat.Claims) {
 		o.say()
 	}
 	o.worker.telemetry.membership(work, len(o.members.others)+1, o.members.otherwise(o.beat.ConfigHash))
@@ -204,7 +237,7 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 			if o.mayClaim(p, now) {
 				o.begin(work, p)
 			}
-		case !t.claimed:
+		case t.claim == 0:
 			missing++
 		}
 	}
@@ -215,43 +248,35 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 }
 
 func (o *ownership) holders() []string {
-	return o.members.holders(o.layout.Partitions, func(p int) bool { return o.tenures[p] != nil })
+	return o.members.holders(o.layout.Partitions, o.now())
 }
 
-// mayClaim reports whether it is time to claim a partition: whoever has it has
-// given it up, or does not in time. A worker that is no member claims nothing: it
-// may be the one that cannot be heard.
-func (o *ownership) mayClaim(partition int, now time.Time) bool {
-	if !o.member(now) || now.Before(o.rests[partition]) {
-		return false
+// now returns what the next heartbeat is to say.
+func (o *ownership) now() wire.Heartbeat {
+	h := o.beat
+	h.Leaving, h.Generation, h.Partitions = o.stopping, o.layout.Generation, slices.Sorted(maps.Keys(o.tenures))
+	h.Claims = make([]uint64, len(h.Partitions))
+	for i, p := range h.Partitions {
+		h.Claims[i] = o.tenures[p].claim
 	}
-	if !o.members.holds(partition) {
-		delete(o.waits, partition)
-		return true
-	}
-	if o.waits[partition].IsZero() {
-		o.waits[partition] = now
-	}
-	return now.Sub(o.waits[partition]) > o.ttl
+	h.Updates, h.Deliveries = o.rates.updates, o.rates.deliveries
+	return h
 }
 
 // say has a new heartbeat published.
 func (o *ownership) say() {
+	o.beat = o.now()
 	o.beat.Beat++
-	o.beat.Leaving, o.beat.Generation, o.beat.Partitions = o.stopping, o.layout.Generation, o.partitions()
-	o.beat.Updates, o.beat.Deliveries = o.rates.updates, o.rates.deliveries
 	o.announcer.say(o.beat)
 }
-
-func (o *ownership) partitions() []int { return slices.Sorted(maps.Keys(o.tenures)) }
 
 // waiting returns nil where the worker has its share, else what it waits for.
 func (o *ownership) waiting(now time.Time, missing int) error {
 	switch {
 	case o.stopping:
-		return errStopping
+		return errWorkerStopping
 	case !o.member(now):
-		return fmt.Errorf("not a member: no heartbeat was stored within %v", o.ttl)
+		return fmt.Errorf("not a member: no heartbeat was stored and heard within %v", o.ttl)
 	case missing > 0:
 		return fmt.Errorf("%d partitions of this worker's share are not claimed yet", missing)
 	default:

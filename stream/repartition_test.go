@@ -169,22 +169,11 @@ func TestLayoutWithoutRecord(t *testing.T) {
 	s.mustRepartition(t, 3, wire.Layout{Generation: 2, Partitions: 3})
 }
 
-// One source with one filter has the updates of every generation.
+// The stream of newest states has the updates of every generation, and so have
+// queries.
 func TestStateOfEveryGeneration(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
-	_, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: s.subjects.StateStream(), Storage: jetstream.MemoryStorage, MaxMsgsPerSubject: 1,
-		Sources: []*jetstream.StreamSource{{
-			Name: s.subjects.UpdatesStream(),
-			SubjectTransforms: []jetstream.SubjectTransformConfig{
-				{Source: s.subjects.StoredUpdates(), Destination: s.subjects.StateTransform()},
-			},
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.start(t, toEach(t, alice))
 	for generation := range 3 {
 		if generation > 0 {

@@ -26,6 +26,9 @@ type telemetry struct {
 	pending     metric.Int64Gauge
 	workers     metric.Int64Gauge
 	mixed       metric.Int64Gauge
+	queries     metric.Int64Counter
+	queryTimes  metric.Float64Histogram
+	replayed    metric.Int64Counter
 
 	updatesDone, deliveriesDone atomic.Int64
 }
@@ -46,6 +49,10 @@ func newTelemetry(meter metric.Meter) (*telemetry, error) {
 		pending:  m.gauge("presence_router_partition_pending", "Updates of a partition that this worker has not taken yet, as of the last one it took."),
 		workers:  m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
 		mixed:    m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
+		queries:  m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
+		queryTimes: m.histogram("presence_router_query_duration", "s", "Time from the arrival of a query to its answer, by query.",
+			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
+		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
 	}
 	return t, m.err
 }

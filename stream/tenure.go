@@ -10,7 +10,7 @@ import (
 // until all that was routed is committed or the partition is lost.
 type tenure struct {
 	release context.CancelFunc // ends it in good order
-	claimed bool
+	claim   uint64             // sequence of the checkpoint it was claimed with, 0 until it is
 }
 
 // event is what a tenure has come to.
@@ -18,6 +18,23 @@ type event struct {
 	partition int
 	claim     *claim // where it has claimed the partition
 	err       error  // else, why it ended; nil where the partition was released
+}
+
+// mayClaim reports whether it is time to claim a partition: whoever has it has
+// given it up, or does not in time. A worker that is no member claims nothing: it
+// may be the one that cannot be heard.
+func (o *ownership) mayClaim(partition int, now time.Time) bool {
+	if !o.member(now) || now.Before(o.rests[partition]) {
+		return false
+	}
+	if !o.members.holds(partition) {
+		delete(o.waits, partition)
+		return true
+	}
+	if o.waits[partition].IsZero() {
+		o.waits[partition] = now
+	}
+	return now.Sub(o.waits[partition]) > o.ttl
 }
 
 // begin begins a tenure.
@@ -41,7 +58,7 @@ func (o *ownership) begin(work context.Context, partition int) {
 // note takes over what a tenure has come to.
 func (o *ownership) note(work context.Context, e event) {
 	if e.claim != nil {
-		o.tenures[e.partition].claimed = true
+		o.tenures[e.partition].claim = e.claim.revision
 		o.changes.claimed(*e.claim)
 		return
 	}
@@ -51,7 +68,7 @@ func (o *ownership) note(work context.Context, e event) {
 	switch lost := (*lostError)(nil); {
 	case e.err == nil || ended(work):
 	case errors.As(e.err, &lost):
-		o.rests[e.partition] = time.Now().Add(o.ttl)
+		o.rests[e.partition] = time.Now().Add(o.ttl / restsPerTTL)
 	default:
 		o.stop(e.err)
 	}

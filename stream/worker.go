@@ -38,6 +38,7 @@ type Worker struct {
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
 	layouts    layouts
+	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claimer
 	committer  *committer
 	claiming   *stall // of all partitions, as are the others
@@ -51,8 +52,8 @@ type Worker struct {
 }
 
 var (
-	errNotRunning = errors.New("partitions are not claimed: the worker is not running")
-	errStopping   = errors.New("partitions are not claimed: the worker is stopping")
+	errNotRunning     = errors.New("partitions are not claimed: the worker is not running")
+	errWorkerStopping = errors.New("partitions are not claimed: the worker is stopping")
 )
 
 // NewWorker returns a worker on the connection nc, which Connect made, that asks
@@ -146,6 +147,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return ignoreEnd(ctx, err)
 	}
 	defer leave()
+	stopQueries, err := w.startQueries(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopQueries()
 	defer w.setWaiting(errNotRunning)
 
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))

@@ -20,6 +20,7 @@ type Heartbeat struct {
 	Leaving    bool      `json:"leaving,omitempty"`    // it takes no partition any more, and gives up those it has
 	Generation int       `json:"generation,omitempty"` // of the layout that it serves
 	Partitions []int     `json:"partitions"`           // that it has or is taking over, ascending
+	Claims     []uint64  `json:"claims"`               // Claims[i] is the sequence of the checkpoint that Partitions[i] was claimed with, 0 until it is
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
 }
@@ -28,7 +29,7 @@ type Heartbeat struct {
 func (h Heartbeat) Encode() ([]byte, error) {
 	h.Started = h.Started.UTC()
 	if h.Partitions == nil {
-		h.Partitions = []int{}
+		h.Partitions, h.Claims = []int{}, []uint64{}
 	}
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -64,6 +65,9 @@ func (h Heartbeat) Validate() error {
 	}
 	if h.Generation < 0 {
 		errs = append(errs, fmt.Errorf("generation is %d, want at least 0", h.Generation))
+	}
+	if len(h.Claims) != len(h.Partitions) {
+		errs = append(errs, fmt.Errorf("claims holds %d sequences, want one for each of %d partitions", len(h.Claims), len(h.Partitions)))
 	}
 	for _, p := range h.Partitions {
 		if p < 0 {

@@ -81,13 +81,6 @@ func (s Subjects) Service() string { return s.prefix + ".router" }
 // Query returns the subject of one query: presence.router.<name>.
 func (s Subjects) Query(name string) string { return s.Service() + "." + name }
 
-// The names of the queries.
-const (
-	InterestedUsers    = "interested_users"
-	UsersForStates     = "users_for_states"
-	SendOnlinePresence = "send_online_presence"
-)
-
 // appendUser appends <server>.<localpart> of user.
 func appendUser(dst []byte, user presence.UserID) []byte {
 	dst = AppendToken(dst, user.Server().String())
