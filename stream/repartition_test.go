@@ -180,11 +180,11 @@ func TestStateOfEveryGeneration(t *testing.T) {
 			s.mustRepartition(t, 4+generation, wire.Layout{Generation: generation, Partitions: 4 + generation})
 		}
 		s.publish(t, bob, generation)
-		want := update(bob, generation)
-		eventually(t, "newest state", func() bool {
-			m, err := s.stream(t, s.subjects.StateStream()).GetLastMsgForSubject(t.Context(), s.subjects.State(presence.MustUserID(bob)))
-			return err == nil && string(m.Data) == want
-		})
+		s.awaitState(t, bob, update(bob, generation))
+		page := s.currentStates(t, wire.CurrentStatesRequest{Users: userIDs(bob)})
+		if len(page.States) != 1 || string(page.States[0].State.Published().JSON) != update(bob, generation) {
+			t.Errorf("in generation %d the current states of bob are %v, want the newest", generation, page.States)
+		}
 	}
 }
 
