@@ -19,11 +19,11 @@ func TestFaultRepartition(t *testing.T) {
 	workers := []*workerProcess{d.startReady(), d.startReady()}
 	checkpoints := d.watch(ignore)
 
-	window := e.window(3*time.Second, 10)
-	published := l.updates(e.count(9_000, 60_000))
+	window := e.window(2*time.Second, 10)
+	published := l.updates(e.count(6_000, 60_000))
 	publishing := d.publishing(published, window)
 	numbers := []int{24, 8}
-	for round := range e.count(1, 5) {
+	for round := range e.count(1, 3) {
 		for i, n := range numbers {
 			victim := (round + i) % len(workers)
 			<-randomMoment(l.numbers, window/2, 2*len(numbers))
