@@ -49,7 +49,8 @@ type deployment struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects wire.Subjects
-	started  int // workers so far
+	started  int    // workers so far
+	binary   string // of the workers
 }
 
 // deploy starts a server and writes a configuration with the routes of a load.
@@ -75,7 +76,7 @@ func configure(t *testing.T, url string, l *load, over ...settings) *deployment 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployment{t: t, settings: testSettings(), subjects: subjects, config: filepath.Join(t.TempDir(), "config.yaml")}
+	d := &deployment{t: t, settings: testSettings(), subjects: subjects, config: filepath.Join(t.TempDir(), "config.yaml"), binary: binaries.worker}
 	d.settings["NATS_URL"] = url
 	for _, s := range over {
 		maps.Copy(d.settings, s)
@@ -100,7 +101,7 @@ func (d *deployment) start(over ...settings) *workerProcess {
 	for name, value := range all {
 		environ = append(environ, "ROUTER_WORKER_"+name+"="+value)
 	}
-	return startProcess(d.t, id, environ, "run", "--config", d.config)
+	return startProcess(d.t, d.binary, id, environ, "run", "--config", d.config)
 }
 
 // startReady is start, and waits until the worker serves.
@@ -114,7 +115,7 @@ func (d *deployment) startReady(over ...settings) *workerProcess {
 // command runs another command of router-worker as a client of the server.
 func (d *deployment) command(args ...string) *workerProcess {
 	d.t.Helper()
-	return startProcess(d.t, args[0], nil, append(args, "--nats", d.server.URL())...)
+	return startProcess(d.t, binaries.worker, args[0], nil, append(args, "--nats", d.server.URL())...)
 }
 
 // awaitCommitted waits until every update is committed that is stored in the layout

@@ -25,7 +25,7 @@ type position struct {
 
 // next returns the first sequence that is not done.
 func (p position) next() uint64 {
-	if !p.after.IsZero() {
+	if !p.after.IsZero() || planted == checkpointAgain && p.sequence > 0 {
 		return p.sequence
 	}
 	return p.sequence + 1

@@ -96,6 +96,9 @@ func (r *reader) read(ctx context.Context) error {
 		return err
 	}
 	defer r.delete(ctx, consumer)
+	if err := r.reach(ctx, consumer); err != nil {
+		return err
+	}
 	// The stream may have been made again between the look and the consumer.
 	if err := r.continuity.holds(ctx, r.position); err != nil {
 		return err

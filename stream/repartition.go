@@ -16,6 +16,9 @@ import (
 // worker has that ID.
 const repartitioner = "topology repartition"
 
+// errChanged says that somebody else changed the layout.
+var errChanged = fmt.Errorf("%w: another command changes the layout: run it again once that is done", ErrRefused)
+
 // Step is a part of the way to another number of partitions.
 type Step string
 
@@ -91,7 +94,11 @@ func NewRepartition(js jetstream.JetStream, config RepartitionConfig) (*Repartit
 // Run changes the number of partitions, or goes on with it. The error wraps
 // ErrRefused where a change to another number is under way.
 func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
-	record, revision, err := r.begin(ctx)
+	var record wire.LayoutRecord
+	err := r.insist(ctx, func(ctx context.Context) (err error) {
+		record, err = r.begin(ctx)
+		return err
+	})
 	if err != nil {
 		return Repartitioned{}, err
 	}
@@ -104,10 +111,10 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 	if err := r.await(ctx, Drain, from.Partitions, r.draining(from, move.To)); err != nil {
 		return Repartitioned{}, fmt.Errorf("%w; updates are stored and wait; run the command again to go on", err)
 	}
-	if err := r.position(ctx, from, move); err != nil {
+	if err := r.insist(ctx, func(ctx context.Context) error { return r.position(ctx, from, move) }); err != nil {
 		return Repartitioned{}, err
 	}
-	if _, err := r.store(ctx, wire.LayoutRecord{Serving: move.To}, revision); err != nil {
+	if err := r.insist(ctx, func(ctx context.Context) error { return r.announce(ctx, move.To) }); err != nil {
 		return Repartitioned{}, err
 	}
 	return done, r.handOver(ctx, from, move.To)
@@ -115,36 +122,49 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 
 // begin returns the record of the move that is to be made, which is stored before
 // anything is changed; without a move where there is nothing to do.
-func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, uint64, error) {
+func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 	stored, updates, err := r.layouts.stored(ctx)
 	if err != nil {
-		return wire.LayoutRecord{}, 0, err
+		return wire.LayoutRecord{}, err
 	}
 	record, revision, err := r.layouts.record(ctx)
 	if err != nil {
-		return wire.LayoutRecord{}, 0, err
+		return wire.LayoutRecord{}, err
 	}
 	// A move of a stream that is stored otherwise by now, such as from a backup, is none.
 	if m := record.Move; m != nil && (stored == record.Serving || stored == m.To) {
 		if m.To.Partitions != r.partitions {
-			return wire.LayoutRecord{}, 0, fmt.Errorf("%w: a change from %d to %d partitions is under way: finish it with router-worker topology repartition %[3]d",
+			return wire.LayoutRecord{}, fmt.Errorf("%w: a change from %d to %d partitions is under way: finish it with router-worker topology repartition %[3]d",
 				ErrRefused, record.Serving.Partitions, m.To.Partitions)
 		}
-		return record, revision, nil
+		return record, nil
 	}
 	if stored.Partitions == r.partitions {
-		return wire.LayoutRecord{Serving: stored}, revision, nil
+		return wire.LayoutRecord{Serving: stored}, nil
 	}
 	newest, err := r.newestGeneration(ctx)
 	if err != nil {
-		return wire.LayoutRecord{}, 0, err
+		return wire.LayoutRecord{}, err
 	}
 	record = wire.LayoutRecord{Serving: stored, Move: &wire.LayoutMove{
 		To:       wire.Layout{Generation: max(stored.Generation, newest) + 1, Partitions: r.partitions},
 		Sequence: updates.State.LastSeq, Time: updates.State.LastTime, Created: updates.Created,
 	}}
-	revision, err = r.store(ctx, record, revision)
-	return record, revision, err
+	return record, r.store(ctx, record, revision)
+}
+
+// announce has workers serve the layout to, where they do not yet.
+func (r *Repartition) announce(ctx context.Context, to wire.Layout) error {
+	record, revision, err := r.layouts.record(ctx)
+	switch {
+	case err != nil:
+		return err
+	case record.Move == nil && record.Serving == to:
+		return nil
+	case record.Move == nil || record.Move.To != to:
+		return errChanged
+	}
+	return r.store(ctx, wire.LayoutRecord{Serving: to}, revision)
 }
 
 // newestGeneration returns the highest generation that has checkpoints.
@@ -171,22 +191,22 @@ func (r *Repartition) newestGeneration(ctx context.Context) (int, error) {
 
 // store stores the layout record where the newest one is still at revision.
 // Workers hear of it.
-func (r *Repartition) store(ctx context.Context, record wire.LayoutRecord, revision uint64) (uint64, error) {
+func (r *Repartition) store(ctx context.Context, record wire.LayoutRecord, revision uint64) error {
 	data, err := record.Encode()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	ack, err := r.js.PublishMsg(ctx, &nats.Msg{Subject: r.subjects.LayoutRecord(), Data: data},
+	_, err = r.js.PublishMsg(ctx, &nats.Msg{Subject: r.subjects.LayoutRecord(), Data: data},
 		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithExpectStream(r.subjects.WorkersStream()))
 	if refused(err) {
-		return 0, fmt.Errorf("%w: the layout was changed by another command meanwhile: %w", ErrRefused, err)
+		return errChanged
 	}
 	if err != nil {
-		return 0, fmt.Errorf("store the layout record: %w", err)
+		return fmt.Errorf("store the layout record: %w", err)
 	}
-	return ack.Sequence, nil
+	return nil
 }
 
 // position gives the new partitions the position that they begin at: where the
@@ -209,7 +229,7 @@ func (r *Repartition) position(ctx context.Context, from wire.Layout, move wire.
 			return err
 		}
 		if found.revision > 0 && found.Worker != repartitioner {
-			return fmt.Errorf("%w: partition %d is claimed: the layout was changed by another command meanwhile", ErrRefused, n)
+			return errChanged // workers serve it
 		}
 		if _, err := r.claimer.write(ctx, id, found.revision, checkpoint); err != nil {
 			return fmt.Errorf("write the position of partition %d: %w", n, err)

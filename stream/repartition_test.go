@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -46,18 +47,35 @@ func (s *site) publishing(t *testing.T) (stop func() uint64) {
 	all.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			user := fmt.Sprintf("@user%d:example.com", i%20)
-			ack, err := s.js.Publish(context.WithoutCancel(ctx), s.subjects.Update(presence.MustUserID(user)), []byte(update(user, i)))
+			sequence, err := s.insist(context.WithoutCancel(ctx), user, i)
 			if err != nil {
 				t.Errorf("publish: %v", err)
 				return
 			}
-			last = ack.Sequence
+			last = sequence
 		}
 	})
 	return func() uint64 {
 		cancel()
 		all.Wait()
 		return last
+	}
+}
+
+// insist publishes until the update is stored, which it is once.
+func (s *site) insist(ctx context.Context, user string, mark int) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
+	defer cancel()
+	for {
+		attempt, end := context.WithTimeout(ctx, time.Second)
+		ack, err := s.js.Publish(attempt, s.subjects.Update(presence.MustUserID(user)), []byte(update(user, mark)), jetstream.WithMsgID(fmt.Sprint(mark)))
+		end()
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		if ctx.Err() != nil {
+			return 0, err
+		}
 	}
 }
 
@@ -103,6 +121,24 @@ func TestRepartition(t *testing.T) {
 	if done, err := s.repartition(t, 2, time.Second); err != nil || done.Changed {
 		t.Errorf("Run again = %+v, %v, want no change", done, err)
 	}
+}
+
+// Three replicas: an update may be on its way through them at the moment of the
+// switch.
+func TestRepartitionOfReplicas(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	config.Streams.Partitions, config.Streams.Replicas = sharedPartitions, 3
+	s := newSiteOn(t, natstest.RunCluster(t, 3)[0], config)
+	w := s.start(t, toEach(t, alice))
+	stop := s.publishing(t)
+	for i, partitions := range []int{6, 2} {
+		s.mustRepartition(t, partitions, wire.Layout{Generation: i + 1, Partitions: partitions})
+	}
+	last := stop()
+	s.awaitCommitted(t, wire.Layout{Generation: 2, Partitions: 2})
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), last)
 }
 
 // Updates that nobody commits keep the command waiting; it goes on when it is run

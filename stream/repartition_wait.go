@@ -47,6 +47,21 @@ func (r *Repartition) await(ctx context.Context, step Step, total int, look func
 	}
 }
 
+// insist tries until it works out, as long as workers are waited for. What is
+// refused is not tried again.
+func (r *Repartition) insist(ctx context.Context, try func(context.Context) error) error {
+	for began := time.Now(); ; {
+		err := try(ctx)
+		if err == nil || errors.Is(err, ErrRefused) || final(err) || errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+		if ended(ctx) || time.Since(began) > r.wait {
+			return err
+		}
+		pause(ctx, surveyPause)
+	}
+}
+
 // draining has updates stored in the layout to, and looks how far those are
 // committed that were stored in from.
 func (r *Repartition) draining(from, to wire.Layout) func(context.Context) (survey, error) {

@@ -68,7 +68,7 @@ func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
 	// The batch is atomic: one checkpoint of it tells of all. It may have landed
 	// after the first of them were read, so they are read again. Those that are not
 	// its own then have been taken over since.
-	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id }) {
+	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id && planted != outcomeUnread }) {
 		if current, err = c.read(ctx, g); err != nil {
 			c.stall.failed(err)
 			return false
@@ -121,7 +121,7 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 		// Still ours: the next attempt may land.
 	case n.revision == 0:
 		c.purged(p)
-	case n.Commit == p.commit:
+	case n.Commit == p.commit, planted == outcomeUnread && n.Commit == g.id:
 		p.revision = n.revision
 	default:
 		c.lose(ctx, n)

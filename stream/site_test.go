@@ -49,7 +49,7 @@ func testConfig() stream.Config {
 	c.Worker.CommitTimeout = 2 * time.Second
 	c.Worker.StartTimeout = eventTimeout
 	c.Worker.StopTimeout = eventTimeout
-	c.Worker.TTL = time.Second
+	c.Worker.TTL = 3 * time.Second
 	return c
 }
 
@@ -59,7 +59,12 @@ func newSite(t *testing.T, changes ...func(*stream.Config)) *site {
 	for _, change := range changes {
 		change(&config)
 	}
-	server := natstest.Run(t)
+	return newSiteOn(t, natstest.Run(t), config)
+}
+
+// newSiteOn is newSite on a server that runs already.
+func newSiteOn(t *testing.T, server *natsserver.Server, config stream.Config) *site {
+	t.Helper()
 	subjects, err := wire.NewSubjects(config.Streams.Prefix)
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +191,7 @@ func (s *site) awaitCheckpoint(t *testing.T, partition int, fits func(wire.Check
 }
 
 // eventually waits until done reports true.
-func eventually(t testing.TB, what string, done func() bool) {
+func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	bound := time.NewTimer(eventTimeout)
 	defer bound.Stop()

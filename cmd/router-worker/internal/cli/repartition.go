@@ -33,13 +33,13 @@ streams.partitions to the same number afterwards.`,
 		if wait < 0 {
 			return usagef("--wait is %v: want 0 or more", wait)
 		}
-		return p.asClient(ctx, func(ctx context.Context, c *client) error {
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
 			line := terminal.NewLine(p.Stderr)
-			config := stream.RepartitionConfig{Prefix: c.subjects.Prefix(), Partitions: partitions, Wait: wait, Progress: p.follow(line)}
+			config := stream.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: partitions, Wait: wait, Progress: p.follow(line)}
 			if err := config.Validate(); err != nil {
 				return &usageError{err}
 			}
-			r, err := stream.NewRepartition(c.js, config)
+			r, err := stream.NewRepartition(s.js, config)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,194 @@
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/integration"
+	"github.com/presence-router/presence-router/internal/natstest"
+)
+
+const (
+	fleetSize    = 3               // servers, and workers
+	fleetGuests  = 4               // more workers at most that join and leave
+	fleetTTL     = time.Second     // of the workers' heartbeats
+	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
+)
+
+// fleet is three servers and some workers, each of which reaches them over a link
+// of its own. Servers, processes of workers and links may be struck at the same
+// time, each kind by one goroutine.
+type fleet struct {
+	*deployment
+
+	cluster *natstest.ProcessCluster
+	members []*member
+	guests  []*member // places for the workers of storms, empty but for those
+
+	mu       sync.Mutex
+	problems []string // what went wrong, and is not in the history
+}
+
+// member is a place for a worker, which has one process after the other.
+type member struct {
+	link    *integration.Link
+	process *workerProcess
+}
+
+// fleetSettings keep the time short until a worker is known to be gone, and have
+// workers wait for servers for as long as it takes.
+func fleetSettings() settings {
+	return settings{
+		"STREAMS_REPLICAS":      "3",
+		"NATS_CONNECT_TIMEOUT":  "5m",
+		"WORKER_START_TIMEOUT":  "5m",
+		"WORKER_TTL":            fleetTTL.String(),
+		"WORKER_COMMIT_TIMEOUT": "1s",
+	}
+}
+
+// muster starts a fleet of the program at binary, "" for the one under test.
+func muster(t *testing.T, l *load, binary string) *fleet {
+	t.Helper()
+	cluster := natstest.StartProcessCluster(t, fleetSize, natstest.ProcessOptions{Binary: binaries.natsServer})
+	f := &fleet{deployment: configure(t, cluster.URL(), l, fleetSettings()), cluster: cluster}
+	f.binary = binary
+	f.nc = natstest.Connect(t, cluster.URL())
+	f.js = natstest.JetStream(t, f.nc)
+	for range fleetSize {
+		m := f.place()
+		f.restart(m)
+		f.members = append(f.members, m)
+	}
+	for range fleetGuests {
+		f.guests = append(f.guests, f.place())
+	}
+	for _, m := range f.members {
+		if err := m.process.logged(shareClaimed, fleetTimeout); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func (f *fleet) problem(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+// place returns a place for a worker.
+func (f *fleet) place() *member {
+	f.t.Helper()
+	urls := make([]string, len(f.cluster.Servers))
+	for i, s := range f.cluster.Servers {
+		urls[i] = s.URL()
+	}
+	return &member{link: newLink(f.t, urls...)}
+}
+
+// restart starts a worker at a place that has none.
+func (f *fleet) restart(m *member) {
+	f.t.Helper()
+	m.process = f.start(settings{"NATS_URL": m.link.URL()})
+	m.process.mostLines = 10 * maxLogLines
+}
+
+// kill ends a worker at once.
+func (f *fleet) kill(m *member) {
+	f.wantRunning(m)
+	m.process.kill()
+}
+
+// leave asks a worker to end, and waits until it has.
+func (f *fleet) leave(m *member) {
+	f.wantRunning(m)
+	m.process.signal(syscall.SIGTERM)
+	select {
+	case <-m.process.exited:
+	case <-time.After(fleetTimeout):
+		m.process.dump()
+		f.problem("worker %s has not ended %v after SIGTERM", m.process.id, fleetTimeout)
+	}
+}
+
+// wantRunning notes where a worker has ended by itself.
+func (f *fleet) wantRunning(m *member) {
+	if m.process.hasExited() {
+		f.problem("worker %s has ended by itself, with exit code %d", m.process.id, m.process.cmd.ProcessState.ExitCode())
+	}
+}
+
+// restartServer ends a server with a signal, has it away for a while, and waits
+// until it has caught up again.
+func (f *fleet) restartServer(ctx context.Context, s *natstest.Process, signal syscall.Signal, away time.Duration) error {
+	end := s.Stop
+	if signal == syscall.SIGKILL {
+		end = s.Kill
+	}
+	if err := end(); err != nil {
+		return err
+	}
+	waitUntil(ctx, time.Now().Add(away))
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+	defer cancel()
+	return f.cluster.AwaitCurrent(ctx, f.js)
+}
+
+// settle waits until every update is committed, and ends the workers, which all
+// have to be there and to end in good order.
+func (f *fleet) settle() {
+	f.t.Helper()
+	f.awaitCommitted()
+	for _, m := range f.members {
+		f.leave(m)
+		if code := m.process.cmd.ProcessState.ExitCode(); code != 0 {
+			f.problem("worker %s ended with exit code %d, want 0", m.process.id, code)
+		}
+	}
+}
+
+// stored returns updates with the sequences that they have in the updates stream,
+// by which those of an update whose acknowledgement never came are known. It wants
+// the server to have kept everything that it acknowledged.
+func (f *fleet) stored(updates []integration.Update) []integration.Update {
+	f.t.Helper()
+	sequences := f.sequences()
+	for i := range updates {
+		u := &updates[i]
+		at, found := sequences[string(u.JSON)]
+		switch {
+		case !found:
+			f.problem("the server has lost update %d, which it acknowledged at %d", u.Number, u.Sequence)
+		case u.Sequence != 0 && u.Sequence != at:
+			f.problem("the server has update %d at %d, acknowledged was %d", u.Number, at, u.Sequence)
+		}
+		u.Sequence = at
+	}
+	return updates
+}
+
+// sequences reads the updates stream.
+func (f *fleet) sequences() map[string]uint64 {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), commitTimeout)
+	defer cancel()
+	sequences := make(map[string]uint64)
+	f.read(ctx, f.subjects.UpdatesStream(), 0, func(m jetstream.Msg) {
+		at := sequenceOf(f.t, m)
+		if before, twice := sequences[string(m.Data())]; twice {
+			f.problem("the server has an update twice, at %d and %d: %.80q", before, at, m.Data())
+		}
+		sequences[string(m.Data())] = at
+	})
+	return sequences
+}
