@@ -183,7 +183,7 @@ func TestRunEndsAtOnce(t *testing.T) {
 		change  func(*stream.Config)
 		want    string
 	}{
-		{"refused topology", func(*natsserver.Options) {}, func(c *stream.Config) { c.Streams.Partitions = 2 }, "the number of partitions is fixed"},
+		{"refused topology", func(*natsserver.Options) {}, func(c *stream.Config) { c.Streams.Storage = stream.File }, "storage is memory, configured is file: the server cannot change it"},
 		{"small payload", func(o *natsserver.Options) { o.MaxPayload = 500 << 10 }, func(*stream.Config) {}, "max_payload is 512000: want at least 528384"},
 	}
 	for _, tt := range tests {

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,12 +17,7 @@ import (
 const (
 	statusTimeout = 15 * time.Second // for everything
 	statusReaders = 16               // partitions that are read at once
-	maxPartitions = 256
 )
-
-// ErrNotUpdates is wrapped by the error about a stream that has the name of the
-// updates stream and is not one.
-var ErrNotUpdates = errors.New("the stream does not share updates among partitions")
 
 // ReadStatus reads how the deployment with the subject prefix is doing. It needs
 // no worker, and two requests for each partition.
@@ -112,10 +106,11 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 
 // partitions reads the partitions, some at once. The first error ends it.
 func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error) {
-	n, err := r.count()
+	layout, err := newLayouts(r.js, r.subjects).serving(ctx)
 	if err != nil {
 		return nil, err
 	}
+	n := layout.Partitions
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	found := make([]PartitionStatus, n)
@@ -125,7 +120,7 @@ func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error
 		reading.Go(func() {
 			for p := range numbers {
 				var err error
-				if found[p], err = r.partition(ctx, p); err != nil {
+				if found[p], err = r.partition(ctx, partitionID{generation: layout.Generation, number: p}); err != nil {
 					fail(err)
 				}
 			}
@@ -139,25 +134,13 @@ func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error
 	return found, context.Cause(ctx)
 }
 
-// count returns how many partitions the updates stream has.
-func (r *statusReader) count() (int, error) {
-	if transform := r.updates.Config.SubjectTransform; transform != nil {
-		for n := range maxPartitions {
-			if r.subjects.UpdateTransform(n+1) == transform.Destination {
-				return n + 1, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
-}
-
-func (r *statusReader) partition(ctx context.Context, number int) (PartitionStatus, error) {
-	checkpoint, err := r.checkpoints.read(ctx, number)
+func (r *statusReader) partition(ctx context.Context, id partitionID) (PartitionStatus, error) {
+	checkpoint, err := r.checkpoints.read(ctx, id)
 	if err != nil {
 		return PartitionStatus{}, err
 	}
 	resumes := checkpoint.revision > 0 && !checkpoint.Created.Equal(r.updates.Created)
-	from := getRequest{NextSubject: r.subjects.PartitionUpdates(number)}
+	from := getRequest{NextSubject: id.updates(r.subjects)}
 	if resumes {
 		after := checkpoint.Time.Add(time.Nanosecond)
 		from.StartTime = &after
@@ -169,7 +152,7 @@ func (r *statusReader) partition(ctx context.Context, number int) (PartitionStat
 		return PartitionStatus{}, err
 	}
 	p := PartitionStatus{
-		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
+		Number: id.number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
 		Pending: left.updates, Resumes: resumes,
 	}
 	if left.updates > 0 {
