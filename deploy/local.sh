@@ -45,7 +45,7 @@ stop() {
 
 # await PORT PATH waits until http://127.0.0.1:PORT/PATH answers with 200.
 await() {
-  local tries=300 status
+  local tries=600 status
   while ((tries-- > 0)); do
     status=$(ask "$1" "$2" 2>/dev/null) || status=
     if [[ $status == *' 200 '* ]]; then

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -65,25 +64,6 @@ func benchQuery(b *testing.B, all clients, subject string, request []byte) {
 	b.ReportMetric(queries.percentile(50), "p50-µs")
 	b.ReportMetric(queries.percentile(99), "p99-µs")
 	b.ReportMetric(slices.Max([]float64{before.percentile(99), after.percentile(99)}), "echo-p99-µs")
-}
-
-// serve runs the worker of the benchmark until it ends.
-func (p *pipelineBench) serve(b *testing.B) {
-	b.Helper()
-	ctx, stop := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.worker.Run(ctx) }()
-	b.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	})
-	for began := time.Now(); p.worker.Ready() != nil; time.Sleep(poll) {
-		if time.Since(began) > readyTimeout {
-			b.Fatal(p.worker.Ready())
-		}
-	}
 }
 
 func startEcho(b *testing.B, url string) {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/modules/static"
-	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -80,45 +79,6 @@ func benchRoutes(k, random int) []static.Route {
 
 func benchUser(n int) presence.UserID {
 	return presence.MustUserID(fmt.Sprintf("@user%d:example.com", n))
-}
-
-type pipelineBench struct {
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	config stream.Config
-	worker *stream.Worker
-}
-
-func newPipelineBench(b *testing.B, url string, storage stream.Storage, routes []static.Route) *pipelineBench {
-	b.Helper()
-	config := stream.Config{
-		ServerNames: []presence.ServerName{presence.MustServerName("example.com")},
-		Streams:     stream.DefaultStreamsConfig(),
-		Worker:      stream.DefaultWorkerConfig(),
-	}
-	config.Streams.Storage = storage
-	router, err := static.New(static.Config{Routes: routes})
-	if err != nil {
-		b.Fatal(err)
-	}
-	dispatcher, err := routing.NewDispatcher([]routing.Registration{{Name: "static", Router: router, Timeout: time.Minute}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	nc := natstest.Connect(b, url, nats.ReconnectBufSize(-1))
-	worker, err := stream.NewWorker(nc, dispatcher, config)
-	if err != nil {
-		b.Fatal(err)
-	}
-	bench := &pipelineBench{nc: nc, js: natstest.JetStream(b, nc), config: config, worker: worker}
-	topology, err := stream.NewTopology(bench.js, config.Streams)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := topology.Apply(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	return bench
 }
 
 // publishUpdates stores n updates of random users and waits until they are acknowledged.
@@ -219,7 +179,7 @@ func (p *pipelineBench) publish(b *testing.B, n int, message func(i int) (string
 	var futures []jetstream.PubAckFuture
 	for i := range n {
 		subject, data := message(i)
-		future, err := js.PublishAsync(subject, data)
+		future, err := js.PublishAsync(subject, data, jetstream.WithStallWait(time.Minute))
 		if err != nil {
 			b.Fatal(err)
 		}

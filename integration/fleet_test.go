@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	fleetSize    = 3
-	fleetTTL     = time.Second // of the workers' heartbeats
-	fleetTimeout = time.Minute // for what has to happen after a fault
+	fleetSize    = 3               // servers, and workers
+	fleetGuests  = 4               // more workers at most that join and leave
+	fleetTTL     = time.Second     // of the workers' heartbeats
+	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
 )
 
 // fleet is three servers and some workers, each of which reaches them over a link
@@ -28,7 +29,7 @@ type fleet struct {
 
 	cluster *natstest.ProcessCluster
 	members []*member
-	guests  []*member // of storms; they have left when a storm is over
+	guests  []*member // places for the workers of storms, empty but for those
 
 	mu       sync.Mutex
 	problems []string // what went wrong, and is not in the history
@@ -64,6 +65,9 @@ func muster(t *testing.T, l *load, binary string) *fleet {
 		m := f.place()
 		f.restart(m)
 		f.members = append(f.members, m)
+	}
+	for range fleetGuests {
+		f.guests = append(f.guests, f.place())
 	}
 	for _, m := range f.members {
 		if err := m.process.logged(shareClaimed, fleetTimeout); err != nil {

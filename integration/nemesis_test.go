@@ -71,15 +71,12 @@ func stopWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 
 // storm has guests come and go, asked to or not, some before they have begun.
 func storm(ctx context.Context, f *fleet, numbers *rand.Rand) error {
-	guests := 2 + numbers.IntN(3)
-	for len(f.guests) < guests {
-		f.guests = append(f.guests, f.place())
-	}
-	for _, g := range f.guests[:guests] {
+	guests := f.guests[:2+numbers.IntN(len(f.guests)-1)]
+	for _, g := range guests {
 		f.restart(g)
 		after(ctx, upTo(numbers, fleetTTL))
 	}
-	for n, g := range f.guests[:guests] {
+	for n, g := range guests {
 		if n%2 == 0 {
 			f.leave(g)
 		} else {

@@ -115,11 +115,10 @@ func TestLostPartitionIsClaimedAgain(t *testing.T) {
 	last := s.publishMany(t, 3, 3)
 	w.log.await(t, "partition is lost", "thief")
 	s.awaitPosition(t, last)
-	w.awaitReady(t)
+	w.log.await(t, "partitions were shared anew", "taken_over_from=map[thief:1]")
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 	w.log.want(t, 1, "partition is lost")
-	w.log.want(t, 1, "partitions were shared anew", "taken_over_from=map[thief:1]")
 }
 
 func TestRunEndsWhenReplaced(t *testing.T) {
@@ -137,15 +136,19 @@ func TestRunEndsWhenReplaced(t *testing.T) {
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 }
 
-// unheard has nobody hear that the workers started from now on are there.
+// unheard has nobody hear that the workers started from now on are there, nor them
+// hear of others, while the site is silent.
 func (s *site) unheard(t *testing.T) {
 	t.Helper()
-	s.url = startProxy(t, s.server.URL(), &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
-		if bytes.Contains(frame[:min(len(frame), 80)], []byte("PUB $KV.")) && s.silent.Load() {
-			return frame, swallow
+	silence := func(operation string) func([]byte) ([]byte, verdict) {
+		return func(frame []byte) ([]byte, verdict) {
+			if bytes.Contains(frame[:min(len(frame), 80)], []byte(operation)) && s.silent.Load() {
+				return frame, swallow
+			}
+			return frame, pass
 		}
-		return frame, pass
-	}})
+	}
+	s.url = startProxy(t, s.server.URL(), &proxy{fromClient: silence("PUB $KV."), fromServer: silence("MSG $KV.")})
 }
 
 // A worker that was away for a while, and another has gone on since: what it routed
@@ -206,7 +209,7 @@ func TestClaimIsRefusedWhereTheOwnerGoesOn(t *testing.T) {
 	second.awaitReady(t)
 	last := s.publish(t, bob, 7)
 	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Worker == second.ID() && c.Sequence == last })
-	first.log.await(t, "partitions were shared anew", "partitions=0") // It lost the partition, or heard of the claim first.
+	first.log.await(t, "partition is lost", second.ID()) // It hears of nobody: only the fence tells it.
 	second.stop(t)
 	first.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)

@@ -54,6 +54,7 @@ type ownership struct {
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
+	told    time.Time // when changes were logged last
 
 	joined   bool  // this worker was a member once
 	begun    bool  // this worker has had its share once
@@ -235,7 +236,7 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 		}
 	}
 	if missing+excess == 0 {
-		o.tellChanges()
+		o.tellChanges(now)
 	}
 	return missing
 }
