@@ -29,11 +29,15 @@ func New(config Config, progress Progress) (*Bench, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	return newBench(config, config.cases(), progress)
+}
+
+func newBench(config Config, cases []Case, progress Progress) (*Bench, error) {
 	path, err := self()
 	if err != nil {
 		return nil, err
 	}
-	b := &Bench{config: config, cases: config.cases(), self: path, progress: progress}
+	b := &Bench{config: config, cases: cases, self: path, progress: progress}
 	b.report = Report{Machine: newMachine(), Rounds: config.Rounds}
 	b.report.Machine.Embedded = config.URL == ""
 	for _, s := range config.sites() {
@@ -52,6 +56,7 @@ func (b *Bench) Run(ctx context.Context) (Report, error) {
 			}
 		}
 	}
+	b.progress(b.done, b.done, "")
 	return b.report, nil
 }
 
@@ -99,11 +104,9 @@ type visit struct {
 }
 
 // note adds what one measurement gave to a row.
-func (v *visit) note(name string, f Figures) *Row {
+func (v *visit) note(name string, c *Case, f Figures) *Row {
 	v.bench.done++
-	row := v.table.row(name)
-	row.add(f)
-	return row
+	return v.table.add(name, c, f)
 }
 
 // raw measures what the server does for anybody.
@@ -133,7 +136,7 @@ func (v *visit) raw(ctx context.Context) error {
 			v.r = f.Messages
 		}
 		f.OfR = f.Messages / v.r
-		v.note(m.name, f)
+		v.note(m.name, nil, f)
 	}
 	return nil
 }
@@ -152,7 +155,7 @@ func (v *visit) drain(ctx context.Context, c Case) error {
 	if c.FanIn {
 		f.OfR = f.Pairs / v.r
 	}
-	v.note(c.String(), f).Case = &c
+	v.note(c.String(), &c, f)
 	return nil
 }
 
@@ -163,7 +166,7 @@ func (v *visit) backlog(c Case) int {
 		return c.Backlog
 	}
 	rate := c.guess(v.r)
-	if row := v.table.row(c.String()); len(row.Rounds) > 0 {
+	if row := v.table.row(c.String(), &c); row != nil {
 		rate = row.Median.Updates
 	} else if c.Program != ownName {
 		rate /= 4
@@ -186,7 +189,7 @@ func (b *Bench) path(program string) string {
 func (v *visit) latencies(ctx context.Context) error {
 	c := Case{Program: ownName, Workers: 1, Recipients: 1, Users: v.bench.config.Users, Partitions: v.bench.config.Partitions}
 	half := v.r / 6
-	if row := v.table.row(c.String()); len(row.Rounds) > 0 {
+	if row := v.table.row(c.String(), &c); row != nil {
 		half = row.Median.Updates / 2
 	}
 	for _, at := range []struct {
@@ -198,8 +201,7 @@ func (v *visit) latencies(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", at.name, err)
 		}
-		row := v.note(at.name, f)
-		row.Case, row.Rate = &c, at.rate
+		v.note(at.name, &c, f).Rate = at.rate
 	}
 	return nil
 }

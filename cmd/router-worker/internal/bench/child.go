@@ -99,7 +99,7 @@ func (c *child) hasExited() bool {
 
 // stop asks the process to end, and makes it after a while.
 func (c *child) stop() error {
-	asked := errors.Join(c.in.Close(), ignoreDone(c.cmd.Process.Signal(syscall.SIGTERM)))
+	asked := errors.Join(ignoreDone(c.in.Close()), ignoreDone(c.cmd.Process.Signal(syscall.SIGTERM)))
 	bound := time.NewTimer(stopTimeout)
 	defer bound.Stop()
 	select {
@@ -112,8 +112,9 @@ func (c *child) stop() error {
 	return errors.Join(asked, killed, fmt.Errorf("stop %s: it ran on after %v", c.cmd.Path, stopTimeout))
 }
 
+// ignoreDone returns nil where err says that the process has ended already.
 func ignoreDone(err error) error {
-	if errors.Is(err, os.ErrProcessDone) {
+	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, os.ErrClosed) {
 		return nil
 	}
 	return err

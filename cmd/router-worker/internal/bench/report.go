@@ -32,18 +32,25 @@ const (
 	consumeName = "consume"
 )
 
-func (t *Table) row(name string) *Row {
+// row returns the row of a name and a case, nil where there is none.
+func (t *Table) row(name string, c *Case) *Row {
 	for i := range t.Rows {
-		if t.Rows[i].Name == name {
-			return &t.Rows[i]
+		row := &t.Rows[i]
+		if row.Name == name && (row.Case == c || row.Case != nil && c != nil && *row.Case == *c) {
+			return row
 		}
 	}
-	t.Rows = append(t.Rows, Row{Name: name})
-	return &t.Rows[len(t.Rows)-1]
+	return nil
 }
 
-// add adds one round of a measurement.
-func (r *Row) add(f Figures) {
-	r.Rounds = append(r.Rounds, f)
-	r.Median = median(r.Rounds)
+// add adds one round of a measurement and returns its row.
+func (t *Table) add(name string, c *Case, f Figures) *Row {
+	row := t.row(name, c)
+	if row == nil {
+		t.Rows = append(t.Rows, Row{Name: name, Case: c})
+		row = &t.Rows[len(t.Rows)-1]
+	}
+	row.Rounds = append(row.Rounds, f)
+	row.Median = median(row.Rounds)
+	return row
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,9 +19,8 @@ import (
 )
 
 func (p *program) bench() *cobra.Command {
-	c := bench.DefaultConfig()
-	var full bool
-	var programs []string
+	flags := benchFlags{config: bench.DefaultConfig()}
+	c := &flags.config
 	command := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how fast servers and workers are",
@@ -34,44 +34,112 @@ Everything is measured in turn, round after round, and the medians count: what e
 the machine does meanwhile is in all of it.`,
 		Example: `  router-worker bench
   router-worker bench --storage file --recipients 10 --workers 1,2 --rounds 3
-  router-worker bench --full --json > bench.json`,
+  router-worker bench --full --json > bench.json
+  router-worker bench growth --charts charts`,
 		Args: cobra.NoArgs,
 	}
 	p.jsonFlag(command)
 	p.natsFlag(command)
-	flags := command.Flags()
-	storages := flags.StringSlice("storage", []string{"file", "memory"}, "`storages` of the streams")
-	flags.IntSliceVar(&c.Replicas, "replicas", c.Replicas, "`replicas` of the streams; 3 starts a cluster")
-	flags.IntSliceVar(&c.Workers, "workers", c.Workers, "`workers` that share the work")
-	flags.IntSliceVar(&c.Recipients, "recipients", c.Recipients, "`recipients` of each update, drawn from 100,000")
-	flags.IntVar(&c.FanIn, "fan-in", c.FanIn, "`recipients` who receive everything, 0 to leave that out")
-	flags.IntVar(&c.Users, "users", c.Users, "`users` with routes")
-	flags.IntVar(&c.Partitions, "partitions", c.Partitions, "`partitions` of the updates")
-	flags.IntVar(&c.Rounds, "rounds", c.Rounds, "`rounds` of which the median counts")
-	flags.DurationVar(&c.Duration, "duration", c.Duration, "`time` that each measurement is to take, about")
-	flags.BoolVar(&c.Raw, "raw", c.Raw, "measure fast ingest and consuming too")
-	flags.BoolVar(&c.Latency, "latency", c.Latency, "measure latency too")
-	flags.BoolVar(&full, "full", false, "replicas 1 and 3, one and two workers, 3 s each, where nothing else is said")
-	flags.StringArrayVar(&programs, "program", nil, "`NAME=PATH` of another program to measure, run as PATH --config FILE; may be repeated")
-	command.AddCommand(p.benchServer())
+	set := command.Flags()
+	flags.add(command, "file", "memory")
+	set.IntSliceVar(&c.Workers, "workers", c.Workers, "`workers` that share the work")
+	set.IntSliceVar(&c.Recipients, "recipients", c.Recipients, "`recipients` of each update, drawn from 100,000")
+	set.IntVar(&c.FanIn, "fan-in", c.FanIn, "`recipients` who receive everything, 0 to leave that out")
+	set.BoolVar(&c.Raw, "raw", c.Raw, "measure fast ingest and consuming too")
+	set.BoolVar(&c.Latency, "latency", c.Latency, "measure latency too")
+	set.BoolVar(&flags.full, "full", false, "replicas 1 and 3, one and two workers, 3 s each, where nothing else is said")
+	set.StringArrayVar(&flags.programs, "program", nil, "`NAME=PATH` of another program to measure, run as PATH --config FILE; may be repeated")
+	command.AddCommand(p.benchGrowth(), p.benchServer())
 	return p.does(command, func(ctx context.Context, _ []string) error {
-		if full {
-			p.fill(command, &c)
+		if flags.full {
+			flags.fill(command)
 		}
-		c.URL, c.Storages = p.flags.nats, nil
-		for _, storage := range *storages {
-			c.Storages = append(c.Storages, stream.Storage(storage))
-		}
-		var err error
-		if c.Programs, err = parsePrograms(programs); err != nil {
+		if err := flags.parse(p.flags.nats); err != nil {
 			return err
 		}
-		return p.runBench(ctx, c)
+		b, err := bench.New(*c, p.benchProgress())
+		if err != nil {
+			return &usageError{err}
+		}
+		return benchmark(ctx, p, b.Run)
 	})
 }
 
+func (p *program) benchGrowth() *cobra.Command {
+	flags := benchFlags{config: bench.DefaultConfig()}
+	var charts string
+	command := &cobra.Command{
+		Use:   "growth",
+		Short: "Measure how cost grows with recipients, users, partitions, workers and backlog",
+		Example: `  router-worker bench growth
+  router-worker bench growth --storage memory --charts charts`,
+		Args: cobra.NoArgs,
+	}
+	p.jsonFlag(command)
+	p.natsFlag(command)
+	flags.config.Rounds = 3
+	flags.add(command, "file")
+	command.Flags().StringVar(&charts, "charts", "", "`directory` to write charts to, as SVG")
+	return p.does(command, func(ctx context.Context, _ []string) error {
+		if err := flags.parse(p.flags.nats); err != nil {
+			return err
+		}
+		g, err := bench.NewGrowth(flags.config, p.benchProgress())
+		if err != nil {
+			return &usageError{err}
+		}
+		return benchmark(ctx, p, func(ctx context.Context) (bench.GrowthReport, error) {
+			report, err := g.Run(ctx)
+			if err == nil && charts != "" {
+				err = report.WriteCharts(charts)
+			}
+			return report, err
+		})
+	})
+}
+
+// benchFlags are those of a benchmark.
+type benchFlags struct {
+	config   bench.Config
+	storages []string
+	programs []string
+	full     bool
+}
+
+func (f *benchFlags) add(command *cobra.Command, storages ...string) {
+	flags, c := command.Flags(), &f.config
+	flags.StringSliceVar(&f.storages, "storage", storages, "`storages` of the streams")
+	flags.IntSliceVar(&c.Replicas, "replicas", c.Replicas, "`replicas` of the streams; 3 starts a cluster")
+	flags.IntVar(&c.Users, "users", c.Users, "`users` with routes; fewer where those would hold more than 200,000 recipients")
+	flags.IntVar(&c.Partitions, "partitions", c.Partitions, "`partitions` of the updates")
+	flags.IntVar(&c.Rounds, "rounds", c.Rounds, "`rounds` of which the median counts")
+	flags.DurationVar(&c.Duration, "duration", c.Duration, "`time` that each measurement is to take, about")
+}
+
+// parse fills in what flags say in words.
+func (f *benchFlags) parse(url string) error {
+	f.config.Storages = nil
+	for _, storage := range f.storages {
+		f.config.Storages = append(f.config.Storages, stream.Storage(storage))
+	}
+	programs, err := parsePrograms(f.programs)
+	if err != nil {
+		return err
+	}
+	f.config.URL, f.config.Programs = url, programs
+	if url == "" {
+		return nil
+	}
+	nats := config.NATS{URL: config.URL(url), ConnectTimeout: clientTimeout}
+	if err := nats.Validate(); err != nil {
+		return usagef("--nats %s", fault.Fields(err)[0].Message())
+	}
+	return nil
+}
+
 // fill sets what --full asks for and no flag does.
-func (p *program) fill(command *cobra.Command, c *bench.Config) {
+func (f *benchFlags) fill(command *cobra.Command) {
+	c := &f.config
 	if !command.Flags().Changed("replicas") {
 		c.Replicas = []int{1, 3}
 	}
@@ -102,23 +170,13 @@ func parsePrograms(texts []string) ([]bench.Program, error) {
 	return programs, nil
 }
 
-func (p *program) runBench(ctx context.Context, c bench.Config) error {
-	if err := c.Validate(); err != nil {
-		return &usageError{err}
-	}
-	if c.URL != "" {
-		nats := config.NATS{URL: config.URL(c.URL), ConnectTimeout: clientTimeout}
-		if err := nats.Validate(); err != nil {
-			return usagef("--nats %s", fault.Fields(err)[0].Message())
-		}
-	}
-	progress := terminal.NewProgress(p.Stderr, 0)
-	b, err := bench.New(c, func(done, total int, what string) { progress.Step(done, total, what) })
-	if err != nil {
-		return err
-	}
-	report, err := b.Run(ctx)
-	progress.Clear()
+func (p *program) benchProgress() bench.Progress {
+	return terminal.NewProgress(p.Stderr, 0).Step
+}
+
+// benchmark runs a benchmark and writes its report.
+func benchmark[R interface{ WriteText(io.Writer) error }](ctx context.Context, p *program, run func(context.Context) (R, error)) error {
+	report, err := run(ctx)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}

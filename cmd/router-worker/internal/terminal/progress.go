@@ -50,9 +50,14 @@ func (p *Progress) Show(done int64, count int) {
 	_, _ = fmt.Fprintf(p.to, "\r\x1b[K%s%d updates, %.0f/s", p.bar(done), count, rate)
 }
 
-// Step draws the bar anew, with what is done next beside it.
+// Step draws the bar anew, with what is done next beside it. Where all is done, it
+// takes the bar away.
 func (p *Progress) Step(done, total int, what string) {
 	if p.to == nil {
+		return
+	}
+	if done == total {
+		p.Clear()
 		return
 	}
 	p.drawn, p.total = time.Now(), int64(total)
