@@ -197,7 +197,7 @@ func (v *visit) latencies(ctx context.Context) error {
 		rate float64
 	}{{"latency at " + strconv.Itoa(steadyRate) + "/s", steadyRate}, {"latency at half of k = 1", half}} {
 		v.bench.tell(v, at.name)
-		f, err := (&steady{ground: v.ground, load: v.load(c), rate: at.rate, duration: v.bench.config.Duration}).measure(ctx)
+		f, err := (&steady{ground: v.ground, load: v.load(c), rate: at.rate, duration: 2 * v.bench.config.Duration}).measure(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", at.name, err)
 		}

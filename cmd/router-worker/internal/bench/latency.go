@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	minLatencyDuration = 1500 * time.Millisecond
-	latencyTimeout     = 30 * time.Second // for what is under way at the end
-	latencyTick        = time.Millisecond
+	latencyTimeout = 30 * time.Second // for what is under way at the end
+	latencyTick    = time.Millisecond
 )
 
 // steady is one measurement of latency: updates are published at a steady rate,
@@ -25,7 +24,7 @@ type steady struct {
 	ground   *ground
 	load     *load
 	rate     float64 // updates per second
-	duration time.Duration
+	duration time.Duration // of publishing
 
 	began    time.Time
 	total    int
@@ -37,7 +36,6 @@ type steady struct {
 }
 
 func (s *steady) measure(ctx context.Context) (f Figures, err error) {
-	s.duration = max(s.duration, minLatencyDuration)
 	s.total, s.done = int(s.rate*s.duration.Seconds()), make(chan struct{})
 	if err := s.ground.renew(ctx, s.load.workload.Partitions); err != nil {
 		return Figures{}, err
