@@ -116,8 +116,9 @@ func (r GrowthReport) WriteText(w io.Writer) error {
 		fmt.Fprintf(&text, "  %12s %12s %12s  %5s  %-19s  %8s\n", "", "updates/s", "pairs/s", "of R", "CPU worker + server", "memory")
 		for _, p := range c.Points {
 			f := p.Figures
-			fmt.Fprintf(&text, "  %12s %12s %12s  %5.2f  %8s + %-8s  %8s\n", rate(float64(p.Value)), rate(f.Updates), rate(f.Pairs), f.OfR,
+			line := fmt.Sprintf("  %12s %12s %12s  %5.2f  %8s + %-8s  %8s", rate(float64(p.Value)), rate(f.Updates), rate(f.Pairs), f.OfR,
 				decimal(f.WorkerCPU), decimal(f.ServerCPU), megabytes(f.Resident))
+			fmt.Fprintln(&text, strings.TrimRight(line, " "))
 		}
 	}
 	if _, err := io.WriteString(w, text.String()); err != nil {

@@ -23,7 +23,7 @@ const (
 type steady struct {
 	ground   *ground
 	load     *load
-	rate     float64 // updates per second
+	rate     float64       // updates per second
 	duration time.Duration // of publishing
 
 	began    time.Time

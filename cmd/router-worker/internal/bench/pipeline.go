@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// drainTimeout is added to ten times the duration of a measurement, as the bound
-// on it.
-const drainTimeout = 2 * time.Minute
+// drainTimeout bounds one measurement.
+const drainTimeout = 5 * time.Minute
 
 // mark is what was done at one moment, and what that had cost.
 type mark struct {
@@ -42,12 +41,16 @@ func (d drain) measure(ctx context.Context) (f Figures, err error) {
 		return Figures{}, err
 	}
 	defer gauge.stop()
+	before, err := d.mark(0, &crew{})
+	if err != nil {
+		return Figures{}, err
+	}
 	workers, err := d.ground.hire(d.program, d.load)
 	defer func() { err = errors.Join(err, workers.dismiss()) }()
 	if err != nil {
 		return Figures{}, err
 	}
-	from, to, err := d.watch(ctx, gauge, workers)
+	from, to, err := d.watch(ctx, gauge, workers, before)
 	if err != nil {
 		return Figures{}, err
 	}
@@ -62,29 +65,29 @@ func (d drain) gauge(ctx context.Context, waiting *backlog) (gauge, error) {
 }
 
 // watch returns where the clock starts and where everything is done. It starts when
-// a tenth is done and, where that comes soon enough, all workers take part.
-func (d drain) watch(ctx context.Context, gauge gauge, workers *crew) (from, to mark, err error) {
+// a tenth is done and, where that comes soon enough, all workers take part; before
+// the workers do, where all is done at once.
+func (d drain) watch(ctx context.Context, gauge gauge, workers *crew, before mark) (from, to mark, err error) {
 	ctx, end := context.WithTimeoutCause(ctx, drainTimeout, fmt.Errorf("%d updates took more than %v", d.updates, drainTimeout))
 	defer end()
 	early, late := int(warmUp*float64(d.updates)), d.updates/2
-	complete := false
+	from = before
+	warm, complete := false, false
 	for {
 		done, taking, err := gauge.next(ctx)
 		if err != nil {
 			return from, to, errors.Join(err, context.Cause(ctx), workers.gone())
 		}
-		if done < early {
-			continue
-		}
-		all := taking >= d.load.workload.Workers || d.program != ""
-		if from.at.IsZero() || all && !complete && done < late {
-			complete = all
-			if from, err = d.mark(done, workers); err != nil {
-				return from, to, err
-			}
-		}
 		if done >= d.updates {
 			to, err = d.mark(done, workers)
+			return from, to, err
+		}
+		all := taking >= d.load.workload.Workers || d.program != ""
+		if done < early || warm && (complete || !all || done >= late) {
+			continue
+		}
+		warm, complete = true, all
+		if from, err = d.mark(done, workers); err != nil {
 			return from, to, err
 		}
 	}
