@@ -26,7 +26,7 @@ func (g *ground) publishBacklog(ctx context.Context, l *load, n int) (*backlog, 
 		if err := p.publish(u.subject, u.data); err != nil {
 			return nil, err
 		}
-		b.sequences[u.partition] = append(b.sequences[u.partition], uint64(i)+1) //nolint:gosec // A count is not negative.
+		b.sequences[u.partition] = append(b.sequences[u.partition], uint64(i)+1)
 	}
 	return b, p.done(ctx)
 }

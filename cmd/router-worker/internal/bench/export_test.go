@@ -1,4 +1,4 @@
-package bench //nolint:testpackage // Exports to the tests what has no other way to be seen.
+package bench
 
 import "time"
 
