@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // steadyRate is the rate, in updates per second, at which latency is measured
@@ -67,23 +66,12 @@ func (b *Bench) onSite(ctx context.Context, s site, v *visit) (err error) {
 	}
 	defer func() { err = errors.Join(err, v.ground.close(ctx)) }()
 	b.report.Machine.Server = v.ground.nc.ConnectedServerVersion()
-	if err := v.raw(ctx); err != nil {
-		return err
-	}
-	for _, c := range b.cases {
-		if err := v.drain(ctx, c); err != nil {
-			return fmt.Errorf("%s: %w", c, err)
-		}
-	}
-	if b.config.Latency {
-		return v.latencies(ctx)
-	}
-	return nil
+	return v.run(ctx)
 }
 
 // tell tells what is measured next.
 func (b *Bench) tell(v *visit, what string) {
-	each := 1 + len(b.cases)
+	each := 2 + len(b.cases)
 	if b.config.Raw {
 		each += 2
 	}
@@ -94,86 +82,6 @@ func (b *Bench) tell(v *visit, what string) {
 	b.progress(b.done, total, fmt.Sprintf("round %d of %d, %s, R%d: %s", v.round+1, b.config.Rounds, v.table.Storage, v.table.Replicas, what))
 }
 
-// visit is one round of measurements on one site.
-type visit struct {
-	bench  *Bench
-	round  int
-	table  *Table
-	ground *ground
-	r      float64 // messages per second
-}
-
-// note adds what one measurement gave to a row.
-func (v *visit) note(name string, c *Case, f Figures) *Row {
-	v.bench.done++
-	return v.table.add(name, c, f)
-}
-
-// raw measures what the server does for anybody.
-func (v *visit) raw(ctx context.Context) error {
-	l := newLoad(Case{Users: v.bench.config.Users}, v.ground.subjects, uint64(v.round)) //nolint:gosec // A count is not negative.
-	measurements := []struct {
-		name    string
-		measure func() (Figures, error)
-	}{
-		{rawName, func() (Figures, error) { return v.ground.publishRaw(ctx, l, v.bench.config.Duration) }},
-		{consumeName, func() (Figures, error) { return v.ground.consumeRaw(ctx) }},
-		{fastName, func() (Figures, error) { return v.ground.publishFast(ctx, l, v.bench.config.Duration) }},
-	}
-	if !v.bench.config.Raw {
-		measurements = measurements[:1]
-	}
-	if err := v.ground.renew(ctx, v.bench.config.Partitions); err != nil {
-		return err
-	}
-	for _, m := range measurements {
-		v.bench.tell(v, m.name)
-		f, err := m.measure()
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
-		if m.name == rawName {
-			v.r = f.Messages
-		}
-		f.OfR = f.Messages / v.r
-		v.note(m.name, nil, f)
-	}
-	return nil
-}
-
-func (v *visit) load(c Case) *load {
-	return newLoad(c, v.ground.subjects, uint64(v.round)) //nolint:gosec // A count is not negative.
-}
-
-func (v *visit) drain(ctx context.Context, c Case) error {
-	v.bench.tell(v, c.String())
-	f, err := drain{ground: v.ground, load: v.load(c), program: v.bench.path(c.Program), updates: v.backlog(c)}.measure(ctx)
-	if err != nil {
-		return err
-	}
-	f.OfR = f.Deliveries / v.r
-	if c.FanIn {
-		f.OfR = f.Pairs / v.r
-	}
-	v.note(c.String(), &c, f)
-	return nil
-}
-
-// backlog returns how many updates take about as long as a measurement is to be.
-func (v *visit) backlog(c Case) int {
-	const least, most = 200, 5_000_000
-	if c.Backlog > 0 {
-		return c.Backlog
-	}
-	rate := c.guess(v.r)
-	if row := v.table.row(c.String(), &c); row != nil {
-		rate = row.Median.Updates
-	} else if c.Program != ownName {
-		rate /= 4
-	}
-	return max(least, min(most, int(rate*v.bench.config.Duration.Seconds()*(1+float64(c.Workers-1)/2))))
-}
-
 // path returns the path of another program, "" for router-worker.
 func (b *Bench) path(program string) string {
 	for _, p := range b.config.Programs {
@@ -182,26 +90,4 @@ func (b *Bench) path(program string) string {
 		}
 	}
 	return ""
-}
-
-// latencies measures latency at a thousand updates per second and at half of the
-// most that one worker does, with one recipient each.
-func (v *visit) latencies(ctx context.Context) error {
-	c := Case{Program: ownName, Workers: 1, Recipients: 1, Users: v.bench.config.Users, Partitions: v.bench.config.Partitions}
-	half := v.r / 6
-	if row := v.table.row(c.String(), &c); row != nil {
-		half = row.Median.Updates / 2
-	}
-	for _, at := range []struct {
-		name string
-		rate float64
-	}{{"latency at " + strconv.Itoa(steadyRate) + "/s", steadyRate}, {"latency at half of k = 1", half}} {
-		v.bench.tell(v, at.name)
-		f, err := (&steady{ground: v.ground, load: v.load(c), rate: at.rate, duration: 2 * v.bench.config.Duration}).measure(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: %w", at.name, err)
-		}
-		v.note(at.name, &c, f).Rate = at.rate
-	}
-	return nil
 }

@@ -45,6 +45,13 @@ func median(rounds []Figures) Figures {
 	return middle
 }
 
+func mean(a, b Figures) Figures {
+	for i, field := range a.all() {
+		*field = (*field + *b.all()[i]) / 2
+	}
+	return a
+}
+
 // quantile returns the value below which a share of values lies, 0 of none. It
 // sorts values.
 func quantile(values []float64, share float64) float64 {

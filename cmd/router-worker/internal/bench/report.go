@@ -43,14 +43,13 @@ func (t *Table) row(name string, c *Case) *Row {
 	return nil
 }
 
-// add adds one round of a measurement and returns its row.
-func (t *Table) add(name string, c *Case, f Figures) *Row {
+// add adds one round of a measurement.
+func (t *Table) add(name string, c *Case, rate float64, f Figures) {
 	row := t.row(name, c)
 	if row == nil {
 		t.Rows = append(t.Rows, Row{Name: name, Case: c})
 		row = &t.Rows[len(t.Rows)-1]
 	}
 	row.Rounds = append(row.Rounds, f)
-	row.Median = median(row.Rounds)
-	return row
+	row.Median, row.Rate = median(row.Rounds), rate
 }
