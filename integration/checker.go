@@ -24,7 +24,7 @@ const (
 	Stray      Fault = "stray"      // somebody got what nobody chose them for, or what was never published
 	Mislabeled Fault = "mislabeled" // subject, sequence or Presence-Source is not the one of the update
 	WrongDead  Fault = "wrong dead" // a dead letter is missing, there twice, uncalled for or of another reason
-	Backwards  Fault = "backwards"  // a checkpoint went back, or a fenced worker wrote one again
+	Backwards  Fault = "backwards"  // a checkpoint went back
 )
 
 // Verdict is what Check found.
@@ -229,25 +229,14 @@ func (c *checker) deadLetters(h History) {
 	}
 }
 
-// checkpoints checks that each partition goes forwards, and that a worker that
-// was followed by another never writes again.
+// checkpoints checks that each partition goes forwards, whoever has it.
 func (c *checker) checkpoints(seen []Checkpoint) {
 	last := make(map[int]Checkpoint)
-	gone := make(map[int]map[string]bool)
 	for _, now := range seen {
 		before, known := last[now.Partition]
-		if gone[now.Partition] == nil {
-			gone[now.Partition] = make(map[string]bool)
-		}
 		if known && compareCheckpoints(now, before) < 0 {
 			c.report(Backwards, "checkpoint of partition %d went from epoch %d, sequence %d, after %q to epoch %d, sequence %d, after %q", now.Partition,
 				before.Epoch, before.Sequence, before.After, now.Epoch, now.Sequence, now.After)
-		}
-		if known && before.Worker != now.Worker {
-			gone[now.Partition][before.Worker] = true
-		}
-		if gone[now.Partition][now.Worker] {
-			c.report(Backwards, "worker %s wrote the checkpoint of partition %d after it had lost it to %s", now.Worker, now.Partition, before.Worker)
 		}
 		last[now.Partition] = now
 	}

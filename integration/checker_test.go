@@ -115,11 +115,6 @@ func TestCheckCatches(t *testing.T) {
 			},
 			map[integration.Fault]int{integration.Backwards: 1},
 		},
-		{
-			"a fenced worker writes again",
-			func(h *integration.History) { h.Checkpoints[1].Worker = "second" },
-			map[integration.Fault]int{integration.Backwards: 1},
-		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

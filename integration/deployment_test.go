@@ -35,6 +35,7 @@ func testSettings() settings {
 		"STREAMS_DELIVERIES_MAX_AGE": "24h",
 		"WORKER_COMMIT_TIMEOUT":      "1s",
 		"WORKER_CHECKPOINT_INTERVAL": "100ms",
+		"WORKER_TTL":                 "1s",
 	}
 }
 
@@ -169,7 +170,7 @@ func (d *deployment) eventually(what string, try func(context.Context) error) {
 	defer tick.Stop()
 	var last error
 	for {
-		attempt, end := context.WithTimeout(ctx, 2*time.Second)
+		attempt, end := context.WithTimeout(ctx, 10*time.Second)
 		err := try(attempt)
 		end()
 		if err == nil {

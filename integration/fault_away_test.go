@@ -94,12 +94,12 @@ func TestFaultServerNotThereAtStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	gaveUp := d.start()
-	gaveUp.awaitExit(10*time.Second, 1)
+	gaveUp.awaitExit(1)
 	gaveUp.wantLines(1, "router-worker: cannot reach NATS: connect to NATS at "+server.URL())
 	gaveUp.wantLines(1, "(tried for 2s)")
 	gaveUp.wantAtMost(6)
 
-	patient := d.start(settings{"NATS_CONNECT_TIMEOUT": "30s"})
+	patient := d.start(settings{"NATS_CONNECT_TIMEOUT": "2m"})
 	patient.awaitLog("waiting, nothing is lost")
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestFaultUnfitServer(t *testing.T) {
 		{
 			name:     "no JetStream",
 			config:   "accounts: {A: {users: [{user: u, password: p}]}, S: {users: [{user: s, password: s}]}}\nsystem_account: S",
-			settings: settings{"WORKER_START_TIMEOUT": "1s"},
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
 			want:     "has no JetStream",
 		},
 		{
@@ -135,19 +135,31 @@ func TestFaultUnfitServer(t *testing.T) {
 		{
 			name:     "no permission for the API",
 			config:   `authorization: {users: [{user: u, password: p, permissions: {publish: {deny: "$JS.API.>"}}}]}`,
-			settings: settings{"WORKER_START_TIMEOUT": "1s"},
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
 			want:     "permission denied",
 		},
 		{
 			name:     "no permission for checkpoints",
 			config:   `authorization: {users: [{user: u, password: p, permissions: {publish: {deny: "presence.checkpoint.*"}}}]}`,
-			settings: settings{"WORKER_START_TIMEOUT": "1s"},
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
+			want:     "permission denied",
+		},
+		{
+			name:     "no permission to say heartbeats",
+			config:   `authorization: {users: [{user: u, password: p, permissions: {publish: {deny: "$KV.>"}}}]}`,
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
+			want:     "permission denied",
+		},
+		{
+			name:     "no permission to hear heartbeats",
+			config:   `authorization: {users: [{user: u, password: p, permissions: {subscribe: {deny: "$KV.>"}}}]}`,
+			settings: settings{"WORKER_START_TIMEOUT": "3s"},
 			want:     "permission denied",
 		},
 		{
 			name:     "streams are missing",
 			config:   "accounts: {A: " + strings.ReplaceAll(account, "%s", ", jetstream: enabled") + "}",
-			settings: settings{"WORKER_START_TIMEOUT": "1s", "WORKER_APPLY_TOPOLOGY": "false"},
+			settings: settings{"WORKER_START_TIMEOUT": "3s", "WORKER_APPLY_TOPOLOGY": "false"},
 			want:     "stream PRESENCE_UPDATES is missing",
 		},
 		{
@@ -185,7 +197,7 @@ func TestFaultUnfitServer(t *testing.T) {
 			}
 			d := configure(t, url, newLoad(newEffort(t).numbers(t), 10, 2), tt.settings)
 			w := d.start()
-			w.awaitExit(exitTimeout, 1)
+			w.awaitExit(1)
 			w.wantLines(1, "router-worker: ")
 			w.wantLastWords(tt.want)
 			w.wantAtMost(16)
@@ -209,7 +221,7 @@ func TestFaultOldServer(t *testing.T) {
 			server := natstest.StartProcess(t, natstest.ProcessOptions{Binary: binaries.natsServer})
 			url := pretend(t, strings.TrimPrefix(server.URL(), "nats://"), version)
 			w := configure(t, url, newLoad(newEffort(t).numbers(t), 10, 2)).start()
-			w.awaitExit(exitTimeout, 1)
+			w.awaitExit(1)
 			w.wantLines(1, "router-worker: nats-server is too old")
 			w.wantLastWords("has version " + version + ", 2.12.0 or newer is needed")
 		})

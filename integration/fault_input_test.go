@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/integration"
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -118,7 +119,7 @@ func TestFaultRequeue(t *testing.T) {
 	later := l.update(l.users[0])
 	later.Sequence = d.publishRaw(d.subjects.Update(later.User), later.JSON)
 	d.wantDead(1)
-	d.command("dead", "requeue", "--all", "--reason", string(wire.TooLarge)).awaitExit(exitTimeout, 0)
+	d.command("dead", "requeue", "--all", "--reason", string(wire.TooLarge)).awaitExit(0)
 	large.Sequence = d.lastSequence(d.subjects.UpdatesStream())
 	d.wantDead(0)
 	d.awaitCommitted()
@@ -131,13 +132,20 @@ func TestFaultRequeue(t *testing.T) {
 	c.verify(t, integration.Check, bySequence([]integration.Update{large, later}))
 }
 
-// awaitQuiet wants nothing more to be committed for longer than two intervals of
-// checkpoints.
+// awaitQuiet wants no delivery and no dead letter more for longer than two intervals
+// of checkpoints.
 func (w *workerProcess) awaitQuiet(d *deployment) {
 	w.t.Helper()
-	before := d.lastSequence(d.subjects.DeliveriesStream())
+	before := d.written()
 	<-time.After(500 * time.Millisecond)
-	if after := d.lastSequence(d.subjects.DeliveriesStream()); after != before {
-		w.t.Errorf("the deliveries stream went on from %d to %d, with every update done", before, after)
+	if after := d.written(); after != before {
+		w.t.Errorf("deliveries and dead letters went on from %d to %d, with every update done", before, after)
 	}
+}
+
+// written returns how many deliveries and dead letters are stored.
+func (d *deployment) written() int {
+	d.t.Helper()
+	deliveries := d.subjects.DeliveriesStream()
+	return natstest.Count(d.t, d.js, deliveries, d.subjects.Deliveries()) + natstest.Count(d.t, d.js, deliveries, d.subjects.DeadAll())
 }

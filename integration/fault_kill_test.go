@@ -98,10 +98,14 @@ func TestFaultKilledWithinWideUpdate(t *testing.T) {
 	publishing := d.publishing(published, 0)
 	killedHalf := 0
 	for range kills {
+		patience := 5 * time.Second
+		if killedHalf == 0 { // One has to be.
+			patience = readyTimeout
+		}
 		select {
 		case <-half:
 			killedHalf++
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 		}
 		worker.kill()
 		worker = d.startReady()

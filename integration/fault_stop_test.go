@@ -64,9 +64,6 @@ func TestFaultStoppedWithoutServer(t *testing.T) {
 		t.Fatal("the worker has not ended")
 	}
 	t.Logf("ended with %d after %v", worker.cmd.ProcessState.ExitCode(), time.Since(began).Round(time.Millisecond))
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("stopping took %v, worker.stop_timeout is 1s", took)
-	}
 	if err := d.server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	readyTimeout = 30 * time.Second
-	exitTimeout  = 30 * time.Second
+	readyTimeout = time.Minute
+	exitTimeout  = time.Minute
 )
 
 // workerProcess is one router-worker process.
@@ -70,13 +70,13 @@ func (w *workerProcess) signal(s syscall.Signal) {
 
 // awaitExit waits for the end of the process and compares its exit code. A process
 // that hangs leaves the stacks of its goroutines in the log.
-func (w *workerProcess) awaitExit(within time.Duration, want int) {
+func (w *workerProcess) awaitExit(want int) {
 	w.t.Helper()
 	select {
 	case <-w.exited:
-	case <-time.After(within):
+	case <-time.After(exitTimeout):
 		w.dump()
-		w.t.Errorf("worker %s has not ended after %v: its log ends with its goroutines", w.id, within)
+		w.t.Errorf("worker %s has not ended after %v: its log ends with its goroutines", w.id, exitTimeout)
 		return
 	}
 	if got := w.cmd.ProcessState.ExitCode(); got != want {
@@ -100,7 +100,7 @@ func (w *workerProcess) terminate(s syscall.Signal) {
 	w.t.Helper()
 	w.awaitLog("msg=starting")
 	w.signal(s)
-	w.awaitExit(exitTimeout, 0)
+	w.awaitExit(0)
 }
 
 // awaitLog waits for a line with text in it. A process that ends without writing

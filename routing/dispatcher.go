@@ -63,7 +63,7 @@ func (d *Dispatcher) UsersForStates(ctx context.Context, states []presence.UserS
 		})
 	}
 	recipients := d.merge(states, answers, failures)
-	return Result{Recipients: recipients, Failures: d.report(ctx, failures)}
+	return Result{Recipients: recipients, Failures: d.report(ctx, failures), routers: len(d.callers)}
 }
 
 // merge merges answers, and adds to failures those of routers whose answers cannot

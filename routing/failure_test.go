@@ -227,3 +227,30 @@ func TestConcurrentCallers(t *testing.T) {
 		t.Errorf("Wait: %v", err)
 	}
 }
+
+func TestResultErrTellsThatAllFailed(t *testing.T) {
+	broken := both(func(context.Context) error { return errBroken })
+	invalid := stub{route: func(context.Context, []presence.UserState) (routes, error) {
+		return routes{local("alice"): {{UserID: local("bob")}}}, nil // a state without a state
+	}}
+	for _, tt := range []struct {
+		name    string
+		routers []routing.Router
+		want    error
+	}{
+		{"no routers", nil, nil},
+		{"all failed", []routing.Router{broken, broken}, routing.ErrAllRoutersFailed},
+		{"one answers", []routing.Router{broken, answering()}, nil},
+		{"some of an answer counts", []routing.Router{broken, invalid}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := newDispatcher(t, tt.routers...).UsersForStates(t.Context(), bobsUpdate()).Err()
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Errorf("Err() = %v, want %v", err, tt.want)
+			}
+			if tt.want != nil && !errors.Is(err, errBroken) {
+				t.Errorf("Err() = %v, want the errors of the routers in it", err)
+			}
+		})
+	}
+}

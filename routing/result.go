@@ -2,6 +2,7 @@ package routing
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/presence-router/presence-router/routing/presence"
 )
@@ -10,6 +11,18 @@ import (
 type Result struct {
 	Recipients []Recipient // sorted by user ID; each has at least one state
 	Failures   []Failure   // in registration order, at most one per router
+
+	routers int // that are registered
+}
+
+// Err returns nil where a router answered or none is registered, else an error
+// that wraps ErrAllRoutersFailed and the error of each.
+func (r Result) Err() error {
+	answered := func(f Failure) bool { return f.Kind == KindInvalid } // some of the answer counts
+	if r.routers == 0 || len(r.Failures) < r.routers || slices.ContainsFunc(r.Failures, answered) {
+		return nil
+	}
+	return allFailed(r.Failures)
 }
 
 // Recipient is one user and the states to deliver to them.

@@ -99,6 +99,8 @@ func (c *committer) receive(ctx context.Context, u unit, open bool) {
 		c.arriving = nil
 	case u.partition.lost.Load():
 		c.release(u)
+	case u.final:
+		c.conclude(u)
 	case len(u.messages) == 0:
 		c.idle[u.partition] = u.upTo
 		c.telemetry.done(ctx, u)
@@ -107,6 +109,22 @@ func (c *committer) receive(ctx context.Context, u unit, open bool) {
 		delete(c.idle, u.partition)
 		c.place(u)
 	}
+}
+
+// conclude has the position of a partition committed that is given up, and forgets
+// the partition: from then on it is another worker's.
+func (c *committer) conclude(u unit) {
+	p := u.partition
+	p.final = true
+	delete(c.served, p)
+	upTo, moved := c.idle[p]
+	if !moved {
+		c.release(u)
+		return
+	}
+	delete(c.idle, p)
+	u.upTo = upTo
+	c.place(u)
 }
 
 func (c *committer) flushIdle() {
@@ -147,7 +165,9 @@ func (c *committer) commit(ctx context.Context, due <-chan time.Time) {
 	attempt, cancel := context.WithTimeout(ctx, c.config.CommitTimeout)
 	defer cancel()
 	for _, p := range g.ends {
-		c.served[p] = served{upTo: g.upTo(p), sent: began}
+		if !p.final {
+			c.served[p] = served{upTo: g.upTo(p), sent: began}
+		}
 	}
 	answer := c.send(attempt, g)
 	c.renew()

@@ -54,6 +54,7 @@ type StreamsConfig struct {
 	Updates    UpdatesConfig    `yaml:"updates"`
 	Deliveries DeliveriesConfig `yaml:"deliveries"`
 	Dead       DeadConfig       `yaml:"dead"`
+	State      StateConfig      `yaml:"state"`
 }
 
 // UpdatesConfig holds the settings of the stream that homeservers publish to.
@@ -76,6 +77,13 @@ type DeadConfig struct {
 	MaxAge time.Duration `yaml:"max_age"` // how long a dead letter is kept
 }
 
+// StateConfig holds the settings of the stream that keeps the newest state of every
+// user.
+type StateConfig struct {
+	Enabled bool          `yaml:"enabled"` // whether there is one; without, some queries are not answered
+	MaxAge  time.Duration `yaml:"max_age"` // how long the state of a user is kept who has no newer one
+}
+
 // DefaultStreamsConfig returns the settings that a configuration starts from.
 func DefaultStreamsConfig() StreamsConfig {
 	return StreamsConfig{
@@ -86,6 +94,7 @@ func DefaultStreamsConfig() StreamsConfig {
 		Updates:    UpdatesConfig{MaxAge: 24 * time.Hour, MaxBytes: 8 << 30, MaxUpdateBytes: 64 << 10},
 		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16},
 		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour},
+		State:      StateConfig{Enabled: true, MaxAge: 7 * 24 * time.Hour},
 	}
 }
 
@@ -106,6 +115,7 @@ func (c StreamsConfig) Validate() error {
 		within("deliveries.max_delivery_bytes", c.Deliveries.MaxDeliveryBytes, 1<<10, 768<<10),
 		within("deliveries.shards", c.Deliveries.Shards, 1, 4096),
 		within("dead.max_age", c.Dead.MaxAge, time.Minute, 366*24*time.Hour),
+		within("state.max_age", c.State.MaxAge, time.Minute, 366*24*time.Hour),
 	)
 }
 
@@ -121,7 +131,9 @@ type WorkerConfig struct {
 	RetryLimit         time.Duration `yaml:"retry_limit"`         // bound on how long a partition waits for a router whose policy is retry
 	StartTimeout       time.Duration `yaml:"start_timeout"`       // bound on waiting for streams and partitions on start
 	StopTimeout        time.Duration `yaml:"stop_timeout"`        // bound on committing what is routed when the worker stops
+	TTL                time.Duration `yaml:"ttl"`                 // how long a worker that is not heard of keeps its partitions
 	Topology           bool          `yaml:"apply_topology"`      // create and update the streams on start
+	Queries            QueriesConfig `yaml:"queries"`
 }
 
 // DefaultWorkerConfig returns the settings that a configuration starts from.
@@ -135,7 +147,9 @@ func DefaultWorkerConfig() WorkerConfig {
 		RetryLimit:         time.Minute,
 		StartTimeout:       30 * time.Second,
 		StopTimeout:        10 * time.Second,
+		TTL:                3 * time.Second,
 		Topology:           true,
+		Queries:            DefaultQueriesConfig(),
 	}
 }
 
@@ -153,6 +167,8 @@ func (c WorkerConfig) Validate() error {
 		within("retry_limit", c.RetryLimit, 0, time.Hour),
 		within("start_timeout", c.StartTimeout, time.Second, time.Hour),
 		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+		within("ttl", c.TTL, time.Second, time.Minute),
+		fault.Under("queries", c.Queries.Validate()),
 	)
 }
 

@@ -30,10 +30,12 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 				Updates:    stream.UpdatesConfig{MaxAge: time.Minute, MaxBytes: 1 << 20, MaxUpdateBytes: 256},
 				Deliveries: stream.DeliveriesConfig{MaxAge: time.Second, MaxBytes: 1 << 20, MaxDeliveryBytes: 1 << 10, Shards: 1},
 				Dead:       stream.DeadConfig{MaxAge: time.Minute},
+				State:      stream.StateConfig{MaxAge: time.Minute},
 			}
 			c.Worker = stream.WorkerConfig{
 				Batch: 1, RouterTimeout: time.Millisecond, Start: stream.Oldest, CheckpointInterval: 10 * time.Millisecond,
-				CommitTimeout: 100 * time.Millisecond, StartTimeout: time.Second, StopTimeout: 100 * time.Millisecond,
+				CommitTimeout: 100 * time.Millisecond, StartTimeout: time.Second, StopTimeout: 100 * time.Millisecond, TTL: time.Second,
+				Queries: stream.QueriesConfig{Concurrency: 1, Waiting: 1, Timeout: 10 * time.Millisecond, Replays: 1, ReplayTimeout: time.Second},
 			}
 		}},
 		{"highest", func(c *stream.Config) {
@@ -43,10 +45,12 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 				Updates:    stream.UpdatesConfig{MaxAge: year, MaxBytes: -1, MaxUpdateBytes: 256 << 10},
 				Deliveries: stream.DeliveriesConfig{MaxAge: year, MaxBytes: -1, MaxDeliveryBytes: 768 << 10, Shards: 4096},
 				Dead:       stream.DeadConfig{MaxAge: year},
+				State:      stream.StateConfig{MaxAge: year},
 			}
 			c.Worker = stream.WorkerConfig{
 				ID: "azAZ09_-", Batch: 4096, RouterTimeout: 10 * time.Minute, Start: stream.Newest, CheckpointInterval: time.Minute,
-				CommitTimeout: time.Minute, RetryLimit: time.Hour, StartTimeout: time.Hour, StopTimeout: 10 * time.Minute,
+				CommitTimeout: time.Minute, RetryLimit: time.Hour, StartTimeout: time.Hour, StopTimeout: 10 * time.Minute, TTL: time.Minute,
+				Queries: stream.QueriesConfig{Concurrency: 1024, Waiting: 65_536, Timeout: 10 * time.Minute, Replays: 64, ReplayTimeout: time.Hour},
 			}
 		}},
 	}
@@ -85,6 +89,12 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Streams.Deliveries.MaxDeliveryBytes = 786433 }, "streams.deliveries.max_delivery_bytes is 786433: want 1024 to 786432"},
 		{func(c *stream.Config) { c.Streams.Deliveries.Shards = 4097 }, "streams.deliveries.shards is 4097: want 1 to 4096"},
 		{func(c *stream.Config) { c.Streams.Dead.MaxAge = 0 }, "streams.dead.max_age is 0s: want 1m0s to 8784h0m0s"},
+		{func(c *stream.Config) { c.Streams.State.MaxAge = 0 }, "streams.state.max_age is 0s: want 1m0s to 8784h0m0s"},
+		{func(c *stream.Config) { c.Worker.Queries.Concurrency = 0 }, "worker.queries.concurrency is 0: want 1 to 1024"},
+		{func(c *stream.Config) { c.Worker.Queries.Waiting = 0 }, "worker.queries.waiting is 0: want 1 to 65536"},
+		{func(c *stream.Config) { c.Worker.Queries.Timeout = 0 }, "worker.queries.timeout is 0s: want 10ms to 10m0s"},
+		{func(c *stream.Config) { c.Worker.Queries.Replays = 0 }, "worker.queries.replays is 0: want 1 to 64"},
+		{func(c *stream.Config) { c.Worker.Queries.ReplayTimeout = 0 }, "worker.queries.replay_timeout is 0s: want 1s to 1h0m0s"},
 		{func(c *stream.Config) { c.Worker.ID = "a b" }, `worker.id is "a b": want at most 64 of A-Z, a-z, 0-9, _ and -`},
 		{func(c *stream.Config) { c.Worker.Batch = 0 }, "worker.batch is 0: want 1 to 4096"},
 		{func(c *stream.Config) { c.Worker.Batch = 4097 }, "worker.batch is 4097: want 1 to 4096"},
@@ -95,6 +105,7 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Worker.RetryLimit = -1 }, "worker.retry_limit is -1ns: want 0s to 1h0m0s"},
 		{func(c *stream.Config) { c.Worker.StartTimeout = 0 }, "worker.start_timeout is 0s: want 1s to 1h0m0s"},
 		{func(c *stream.Config) { c.Worker.StopTimeout = 0 }, "worker.stop_timeout is 0s: want 100ms to 10m0s"},
+		{func(c *stream.Config) { c.Worker.TTL = 999 * time.Millisecond }, "worker.ttl is 999ms: want 1s to 1m0s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.want, func(t *testing.T) {

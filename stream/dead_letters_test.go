@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -45,7 +46,7 @@ func (s *site) awaitLetters(t *testing.T, n int) []stream.KeptLetter {
 	t.Helper()
 	committed := 0
 	eventually(t, fmt.Sprintf("commit of %d dead letters", n), func() bool {
-		committed = len(s.messages(t, s.subjects.DeliveriesStream(), s.subjects.DeadAll()))
+		committed = natstest.Count(t, s.js, s.subjects.DeliveriesStream(), s.subjects.DeadAll())
 		return committed >= n
 	})
 	if committed != n {

@@ -1,14 +1,13 @@
 package stream_test
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -26,7 +25,7 @@ type delivery struct {
 func (s *site) deliveries(t *testing.T) []delivery {
 	t.Helper()
 	var found []delivery
-	for _, m := range s.messages(t, s.subjects.DeliveriesStream(), s.subjects.Deliveries()) {
+	for _, m := range natstest.Stored(t, s.js, s.subjects.DeliveriesStream(), s.subjects.Deliveries()) {
 		decoded, err := wire.DecodeDelivery(m.Data())
 		if err != nil {
 			t.Fatalf("decode %s: %v", m.Data(), err)
@@ -38,34 +37,6 @@ func (s *site) deliveries(t *testing.T) []delivery {
 		found = append(found, delivery{
 			ReceivedDelivery: decoded, subject: m.Subject(), header: m.Headers(), data: m.Data(), position: meta.Sequence.Stream,
 		})
-	}
-	return found
-}
-
-// messages returns what a stream holds under filter by now.
-func (s *site) messages(t *testing.T, name, filter string) []jetstream.Msg {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), eventTimeout)
-	defer cancel()
-	consumer, err := s.js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
-		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
-	})
-	if err != nil {
-		t.Fatalf("read %s: %v", name, err)
-	}
-	var found []jetstream.Msg
-	for pending := int(consumer.CachedInfo().NumPending); len(found) < pending; { //nolint:gosec // A test stores few messages.
-		batch, err := consumer.FetchNoWait(pending - len(found))
-		if err != nil {
-			t.Fatalf("read %s: %v", name, err)
-		}
-		before := len(found)
-		for m := range batch.Messages() {
-			found = append(found, m)
-		}
-		if len(found) == before {
-			break // The rest has expired since.
-		}
 	}
 	return found
 }

@@ -103,9 +103,7 @@ func TestDeliveriesStreamIsRolledBack(t *testing.T) {
 				w = s.start(t, toEach(t, alice))
 			}
 			s.awaitPosition(t, last)
-			if err := w.Ready(); err != nil {
-				t.Errorf("Ready = %v, want nil", err)
-			}
+			w.awaitReady(t)
 			w.stop(t)
 			wantOnce(t, s.deliveries(t), 1, last, alice)
 			if running {

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"log/slog"
+	"regexp"
 	"sync"
 	"time"
 
@@ -9,13 +10,17 @@ import (
 )
 
 // errorLog logs the asynchronous errors of a connection, each kind at most once
-// in reminder: a permission that is missing comes up with every message.
+// in reminder: a permission that is missing comes up with every message, and for
+// every partition.
 type errorLog struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
 	logged map[string]time.Time
 }
+
+// decimals tell partitions apart, and no kinds of errors.
+var decimals = regexp.MustCompile(`[0-9]+`)
 
 // errorLogKinds bounds how many kinds of errors are told apart.
 const errorLogKinds = 64
@@ -29,7 +34,7 @@ func (l *errorLog) handle(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if sub != nil {
 		subject = sub.Subject
 	}
-	if l.due(err.Error()) {
+	if l.due(decimals.ReplaceAllLiteralString(err.Error(), "#")) {
 		l.log.Warn("NATS reports an error", "error", err, "subscription", subject)
 	}
 }

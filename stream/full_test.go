@@ -97,6 +97,7 @@ func TestStopWhileDeliveriesStreamIsFull(t *testing.T) {
 		t.Errorf("Run = %v, want that the routed updates could not be committed", err)
 	}
 	received := s.makeRoom(t)
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, last)
 	second.stop(t)
@@ -166,7 +167,7 @@ func TestStartWhileDeliveriesStreamIsFull(t *testing.T) {
 		t.Fatalf("Run = %v, want that it waits", w.err)
 	case <-time.After(3 * s.config.Worker.StartTimeout):
 	}
-	w.wantReady(t, "partitions are not claimed")
+	w.wantReady(t, "1 partitions of this worker's share are not claimed yet")
 	if err := s.deliveriesStream(t).Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}

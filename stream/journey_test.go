@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -176,7 +177,7 @@ func TestDeliveriesCanBeFilteredByScopeAndShard(t *testing.T) {
 	for shard := range shards {
 		filter := s.subjects.Delivery(wire.Local, shard, presence.MustUserID(alice))
 		filter = strings.TrimSuffix(filter, "example%2Ecom.alice") + ">"
-		for _, m := range s.messages(t, s.subjects.DeliveriesStream(), filter) {
+		for _, m := range natstest.Stored(t, s.js, s.subjects.DeliveriesStream(), filter) {
 			d, err := wire.DecodeDelivery(m.Data())
 			if err != nil {
 				t.Fatal(err)
@@ -190,7 +191,7 @@ func TestDeliveriesCanBeFilteredByScopeAndShard(t *testing.T) {
 	if found != 20 {
 		t.Errorf("the shards hold %d local deliveries, want 20", found)
 	}
-	remote := s.messages(t, s.subjects.DeliveriesStream(), s.subjects.DeliveriesTo(presence.MustServerName("somewhere.org")))
+	remote := natstest.Stored(t, s.js, s.subjects.DeliveriesStream(), s.subjects.DeliveriesTo(presence.MustServerName("somewhere.org")))
 	if len(remote) != 2 {
 		t.Errorf("%d deliveries to somewhere.org, want 2", len(remote))
 	}
@@ -204,7 +205,7 @@ func TestSubjectPrefixIsUsedThroughout(t *testing.T) {
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, 1, alice)
 	var m jetstream.Msg
-	for _, m = range s.messages(t, "ACME-1_DELIVERIES", "acme-1.>") {
+	for _, m = range natstest.Stored(t, s.js, "ACME-1_DELIVERIES", "acme-1.>") {
 		if !strings.HasPrefix(m.Subject(), "acme-1.") {
 			t.Errorf("subject is %s, want prefix acme-1", m.Subject())
 		}

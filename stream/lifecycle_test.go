@@ -2,7 +2,6 @@ package stream_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -27,7 +26,7 @@ func TestReadySaysWhatIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, onFile)
 	w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
-	w.wantReady(t, "partitions are not claimed")
+	w.wantReady(t, "the worker is not running")
 	w.run(t)
 	w.awaitReady(t)
 
@@ -52,7 +51,7 @@ func TestReadySaysWhatIsWaitedFor(t *testing.T) {
 	s.awaitPosition(t, last)
 	w.awaitReady(t)
 	w.stop(t)
-	w.wantReady(t, "partitions are not claimed")
+	w.wantReady(t, "the worker is not running")
 }
 
 // held is a router that answers once it is released.
@@ -80,7 +79,7 @@ func TestStopCommitsWhatIsRouted(t *testing.T) {
 	s.publish(t, bob, 1)
 	await(t, h.asked, "call of the router")
 	w.quit()
-	w.wantReady(t, "partitions are not claimed")
+	w.wantReady(t, "the worker is stopping")
 	close(h.release)
 	if err := w.wait(t); err != nil {
 		t.Errorf("Run = %v, want nil", err)
@@ -126,6 +125,7 @@ func TestStopDoesNotWaitForeverForRouter(t *testing.T) {
 		t.Errorf("Run = %v, want that it was not done in time", err)
 	}
 	close(h.release)
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, last)
 	second.stop(t)
@@ -149,6 +149,7 @@ func TestRunWithoutTopology(t *testing.T) {
 		t.Errorf("Run = %v, want that it gave up waiting for PRESENCE_DEAD", err)
 	}
 
+	s.config.Worker.StartTimeout = eventTimeout
 	waiting := s.newWorker(t, registrations)
 	waiting.run(t)
 	waiting.log.await(t, "waiting, nothing is lost", "preparing the streams", "PRESENCE_DEAD is missing")
@@ -161,7 +162,7 @@ func TestRunWithoutTopology(t *testing.T) {
 func TestRunMakesStreams(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream()} {
+	for _, name := range []string{s.subjects.UpdatesStream(), s.subjects.DeliveriesStream(), s.subjects.DeadStream(), s.subjects.WorkersStream(), s.subjects.StateStream()} {
 		if err := s.js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +172,7 @@ func TestRunMakesStreams(t *testing.T) {
 	s.awaitPosition(t, last)
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
-	w.log.want(t, 3, "changed a stream", "action=create")
+	w.log.want(t, 5, "changed a stream", "action=create")
 }
 
 func TestRunEndsAtOnce(t *testing.T) {
@@ -213,12 +214,4 @@ func TestStopWhileWaitingForStreams(t *testing.T) {
 	w.run(t)
 	w.log.await(t, "waiting, nothing is lost")
 	w.stop(t)
-}
-
-func TestLostErrorNamesPartitionAndOwner(t *testing.T) {
-	t.Parallel()
-	err := fmt.Errorf("run: %w", &stream.LostError{Partition: 3, Owner: "w2"})
-	if lost, ok := errors.AsType[*stream.LostError](err); !ok || lost.Error() != `partition 3 was taken over by worker "w2"` {
-		t.Errorf("LostError reads %v", lost)
-	}
 }

@@ -97,8 +97,8 @@ func TestRetryUntilRouterWorks(t *testing.T) {
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, 5, alice, "@dave:example.com")
 	s.awaitLetters(t, 0)
-	w.log.want(t, 1, "waiting, nothing is lost", "routing partition 0", "router picky: not yet")
-	w.log.want(t, 1, "going on", "routing partition 0", fmt.Sprintf("tries=%d", failures))
+	w.log.want(t, 1, "waiting, nothing is lost", "routing updates", "router picky: not yet")
+	w.log.want(t, 1, "going on", "routing updates", fmt.Sprintf("tries=%d", failures))
 }
 
 func TestRetryHoldsOnlyItsPartition(t *testing.T) {

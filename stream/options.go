@@ -16,6 +16,9 @@ type options struct {
 	log    *slog.Logger
 	meter  metric.Meter
 	tracer trace.Tracer
+
+	version    string
+	configHash string
 }
 
 func newOptions(opts []Option) options {
@@ -33,6 +36,12 @@ func newOptions(opts []Option) options {
 // WithLogger has the worker log to logger. The default logs nothing.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) { o.log = logger }
+}
+
+// WithIdentity has the worker tell the others which version of the program it is,
+// and a hash of its configuration that is the same for workers that route alike.
+func WithIdentity(version, configHash string) Option {
+	return func(o *options) { o.version, o.configHash = version, configHash }
 }
 
 // WithMeterProvider has the worker measure. The default measures nothing.

@@ -51,7 +51,11 @@ func TestUnknownOutcomeOfCommit(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, func(c *stream.Config) { c.Worker.CommitTimeout = 300 * time.Millisecond })
+			s := newSite(t, func(c *stream.Config) {
+				if !tt.lost { // Else only what is lost is to be late, however busy the machine is.
+					c.Worker.CommitTimeout = 300 * time.Millisecond
+				}
+			})
 			s.url = startProxy(t, s.url, tt.proxy)
 			recipients := readers(3)
 			w := s.start(t, toEach(t, recipients...))
@@ -82,7 +86,8 @@ func TestRequestIsLostWithTheConnection(t *testing.T) {
 	const requestTimeout = 5 * time.Second
 	var armed, lost atomic.Bool
 	p := &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
-		if armed.Load() && bytes.HasPrefix(frame, []byte("PUB $JS.API.STREAM.INFO.PRESENCE_UPDATES ")) && lost.CompareAndSwap(false, true) {
+		if bytes.HasPrefix(frame, []byte("PUB $JS.API.STREAM.INFO.PRESENCE_UPDATES ")) && armed.CompareAndSwap(true, false) {
+			lost.Store(true)
 			return frame, sever
 		}
 		return frame, pass
@@ -91,13 +96,19 @@ func TestRequestIsLostWithTheConnection(t *testing.T) {
 	s.url = startProxy(t, s.url, p)
 	w := s.start(t, toEach(t, alice))
 	s.awaitPosition(t, s.publish(t, bob, 1))
-	armed.Store(true)
-	p.cutAll(false)
-	eventually(t, "loss of a request", lost.Load)
-	began := time.Now()
-	last := s.publish(t, bob, 2)
-	s.awaitPosition(t, last)
-	if took := time.Since(began); took > requestTimeout {
+	// A busy machine may be as slow now and then, a reader that waits always is.
+	var last uint64
+	took := requestTimeout
+	for attempt := 0; attempt < 3 && took >= requestTimeout; attempt++ {
+		armed.Store(true)
+		p.cutAll(false)
+		eventually(t, "loss of a request", func() bool { return lost.Swap(false) })
+		began := time.Now()
+		last = s.publish(t, bob, 2+attempt)
+		s.awaitPosition(t, last)
+		took = time.Since(began)
+	}
+	if took >= requestTimeout {
 		t.Errorf("the next update took %v, want less than it takes to give a request up", took)
 	}
 	w.stop(t)

@@ -19,15 +19,15 @@ const firstBatch = 16
 // back to an older checkpoint, and what was committed since is gone.
 var errRolledBack = errors.New("the deliveries stream went back to an older checkpoint")
 
-// LostError is the error of a partition that another worker took over.
-type LostError struct {
-	Partition int
-	Owner     string // ID of the worker that wrote the newest checkpoint
+// lostError is the error of a partition that another worker took over.
+type lostError struct {
+	partition int
+	owner     string // ID of the worker that wrote the newest checkpoint
 }
 
 // Error names the partition and its new owner.
-func (e *LostError) Error() string {
-	return fmt.Sprintf("partition %d was taken over by worker %q", e.Partition, e.Owner)
+func (e *lostError) Error() string {
+	return fmt.Sprintf("partition %d was taken over by worker %q", e.partition, e.owner)
 }
 
 // partition is one claimed share of the updates, on its way through this worker.
@@ -40,6 +40,7 @@ type partition struct {
 	// Of the committer's goroutine.
 	revision uint64 // of the newest checkpoint this worker knows to be its own
 	commit   string // the commit that wrote it
+	final    bool   // no unit follows those that were received
 
 	// Of the partition's own goroutine.
 	limit int     // updates in the next batch
@@ -122,4 +123,20 @@ func (p *partition) stage(ctx context.Context, u unit, staged chan<- unit) error
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// drain returns once everything that was staged is committed, and the position
+// with it, or the partition is lost. Nothing is staged after it.
+func (p *partition) drain(ctx context.Context, staged chan<- unit) error {
+	if err := p.stage(ctx, unit{final: true}, staged); err != nil {
+		return err
+	}
+	for range slotsPerPartition {
+		select {
+		case p.slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/presence-router/presence-router/routing"
@@ -25,7 +24,7 @@ func (w *Worker) pipeline(c claim) *pipeline {
 		router: router{
 			dispatcher: w.dispatcher, subjects: w.subjects,
 			maxBytes: w.config.Streams.Updates.MaxUpdateBytes, retryLimit: w.config.Worker.RetryLimit,
-			stall: newStall(w.options.log, fmt.Sprintf("routing partition %d", c.partition)),
+			partition: c.partition, stall: w.routing,
 		},
 		encoder: encoder{
 			subjects: w.subjects, isLocal: isLocal, config: w.config.Streams.Deliveries,

@@ -39,7 +39,8 @@ type router struct {
 	subjects   wire.Subjects
 	maxBytes   int           // of one update
 	retryLimit time.Duration // for a router whose policy is retry
-	stall      *stall
+	partition  int
+	stall      *stall // of all partitions
 }
 
 // decode makes a batch of updates. Those that cannot be routed become letters.
@@ -214,15 +215,15 @@ func (r *router) persist(ctx context.Context, states []presence.UserState) (rout
 		}
 		failed := slices.IndexFunc(result.Failures, func(f routing.Failure) bool { return f.OnError == routing.Retry })
 		if failed < 0 {
-			r.stall.ended()
+			r.stall.endedFor(r.partition)
 			return result, nil
 		}
 		next := retry.NextBackOff()
 		if next == backoff.Stop {
-			r.stall.ended()
+			r.stall.endedFor(r.partition)
 			return result, nil
 		}
-		r.stall.failed(fmt.Errorf("router %s: %w", result.Failures[failed].Router, result.Failures[failed].Err))
+		r.stall.failedFor(r.partition, fmt.Errorf("router %s: %w", result.Failures[failed].Router, result.Failures[failed].Err))
 		pause(ctx, next)
 	}
 }

@@ -146,7 +146,7 @@ func (c *committer) purged(p *partition) {
 // the deliveries stream itself went back in time.
 func (c *committer) lose(ctx context.Context, n newest) {
 	p := n.partition
-	reason := error(&LostError{Partition: p.number, Owner: n.Worker})
+	reason := error(&lostError{partition: p.number, owner: n.Worker})
 	if n.revision < p.revision || strings.HasPrefix(n.Commit, c.instance+"-") {
 		reason = errRolledBack
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	eventTimeout = 20 * time.Second
+	eventTimeout = time.Minute
 	eventPoll    = 2 * time.Millisecond
 )
 
@@ -31,6 +32,8 @@ type site struct {
 	js       jetstream.JetStream
 	config   stream.Config
 	subjects wire.Subjects
+
+	silent atomic.Bool // heartbeats of workers that are unheard do not arrive
 }
 
 func testConfig() stream.Config {
@@ -43,8 +46,10 @@ func testConfig() stream.Config {
 	c.Streams.Storage = stream.Memory
 	c.Streams.Updates.MaxBytes = -1
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
-	c.Worker.CommitTimeout = time.Second
-	c.Worker.StartTimeout = 10 * time.Second
+	c.Worker.CommitTimeout = 2 * time.Second
+	c.Worker.StartTimeout = eventTimeout
+	c.Worker.StopTimeout = eventTimeout
+	c.Worker.TTL = time.Second
 	return c
 }
 
@@ -181,7 +186,7 @@ func (s *site) awaitCheckpoint(t *testing.T, partition int, fits func(wire.Check
 }
 
 // eventually waits until done reports true.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	bound := time.NewTimer(eventTimeout)
 	defer bound.Stop()

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -112,11 +113,11 @@ func TestTooMuchForOneRecipientIsDeadLetter(t *testing.T) {
 	const tooMany = 1100
 	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxDeliveryBytes = 1 << 10 })
 	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
-		madeUp := make(states, tooMany)
-		for i := range madeUp {
-			madeUp[i] = presence.UserState{
-				UserID: presence.MustUserID(readers(tooMany)[i]), State: presence.Online, StatusMsg: presence.Status(strings.Repeat("x", 700)),
-			}
+		var madeUp states
+		for _, user := range readers(tooMany) {
+			madeUp = append(madeUp, presence.UserState{
+				UserID: presence.MustUserID(user), State: presence.Online, StatusMsg: presence.Status(strings.Repeat("x", 700)),
+			})
 		}
 		return answer{presence.MustUserID(alice): batch, presence.MustUserID(bob): madeUp, presence.MustUserID("@dave:example.com"): batch}, nil
 	}))
@@ -186,18 +187,21 @@ func TestUpdateWithMoreRecipientsThanACommitTakes(t *testing.T) {
 // the recipients of one update, and returns the checkpoint it leaves.
 func (s *site) stopBetweenSlices(t *testing.T, recipients []string) wire.Checkpoint {
 	t.Helper()
-	var commits atomic.Int64
+	var severed atomic.Bool
+	half := false
 	direct := s.url
 	s.url = startProxy(t, direct, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
-		if isCommit(frame) && commits.Add(1) > 2 {
+		if isCommit(frame) && half {
+			severed.Store(true)
 			return frame, sever
 		}
+		half = half || isCommit(frame) && bytes.Contains(frame, []byte(`"after":"@`))
 		return frame, pass
 	}})
 	w := s.start(t, toEach(t, recipients...))
 	s.url = direct
 	s.publish(t, bob, 1)
-	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return !c.After.IsZero() && commits.Load() > 2 })
+	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return !c.After.IsZero() && severed.Load() })
 	w.quit()
 	if err := w.wait(t); err == nil {
 		t.Error("Run = nil, want that it could not finish")
@@ -216,6 +220,7 @@ func TestSecondWorkerGoesOnBetweenSlices(t *testing.T) {
 	if left.After.IsZero() || left.Sequence != 1 {
 		t.Fatalf("first worker left the checkpoint %+v, want one within update 1", left)
 	}
+	s.config.Worker.StopTimeout, s.config.Worker.CommitTimeout = eventTimeout, eventTimeout
 	second := s.start(t, toEach(t, all...))
 	last := s.publishMany(t, 1, 2)
 	s.awaitPosition(t, last)
@@ -235,8 +240,8 @@ func TestClaimBetweenSlicesKeepsAfter(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	w := s.start(t, stuck)
-	c, _ := s.checkpoint(t, 0)
-	if c.Worker != w.ID() || c.After != left.After || c.Sequence != left.Sequence {
+	c := s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Worker == w.ID() })
+	if c.After != left.After || c.Sequence != left.Sequence {
 		t.Errorf("claim wrote %+v, want worker %s and the position of %+v", c, w.ID(), left)
 	}
 }

@@ -20,7 +20,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 		return err
 	}
 	waiting := newStall(w.options.log, "preparing the streams")
-	return w.persist(ctx, w.config.Worker.StartTimeout, waiting, func(ctx context.Context) error {
+	return w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
 		if !w.config.Worker.Topology {
 			return topology.Verify(ctx)
 		}
@@ -50,14 +50,15 @@ func (w *Worker) checkPayload() error {
 // noLimit is the bound of tries that go on until the context ends.
 const noLimit time.Duration = 0
 
-// persist tries until it works out, until ctx ends, or for as long as limit.
-func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stall, try func(context.Context) error) error {
+// persist tries until it works out, until ctx ends, or for as long as limit. The
+// party is who waits, as stall has it.
+func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stall, party int, try func(context.Context) error) error {
 	began := time.Now()
 	retry := newBackOff()
 	for {
 		err := try(ctx)
 		if err == nil {
-			waiting.ended()
+			waiting.endedFor(party)
 			return nil
 		}
 		if ended(ctx) {
@@ -68,7 +69,7 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stal
 				return reason
 			}
 		}
-		waiting.failed(err)
+		waiting.failedFor(party, err)
 		pause(ctx, retry.NextBackOff())
 	}
 }
@@ -108,36 +109,21 @@ func final(err error) bool {
 	return !refused(err) && api.Code == clientErrors && api.Code != notFound && api.Code != tooMany
 }
 
-// claimAll claims every partition.
-func (w *Worker) claimAll(ctx context.Context) ([]claim, error) {
-	var claims []claim
-	fresh := 0
-	before := make(map[string]int)
-	for partition := range w.config.Streams.Partitions {
-		c, err := w.claim(ctx, partition, w.config.Worker.StartTimeout, position{})
-		if err != nil {
-			return nil, err
-		}
-		if c.before == "" {
-			fresh++
-		} else {
-			before[c.before]++
-		}
-		claims = append(claims, c)
-	}
-	w.options.log.Info("claimed the partitions", "worker", w.config.Worker.ID, "partitions", len(claims), "taken_over_from", before)
-	if fresh > 0 {
-		w.options.log.Info("partitions have no checkpoint", "partitions", fresh, "start", string(w.config.Worker.Start))
-	}
-	return claims, nil
-}
+// maxClaims bounds how many partitions are claimed at once.
+const maxClaims = 16
 
 // claim claims one partition, trying for as long as limit. reached is as claimer
 // has it.
 func (w *Worker) claim(ctx context.Context, partition int, limit time.Duration, reached position) (claim, error) {
+	select {
+	case w.claimers <- struct{}{}:
+		defer func() { <-w.claimers }()
+	case <-ctx.Done():
+		return claim{}, context.Cause(ctx)
+	}
+	defer w.claiming.forget(partition)
 	var claimed claim
-	waiting := newStall(w.options.log, "claiming partitions")
-	err := w.persist(ctx, limit, waiting, func(ctx context.Context) (err error) {
+	err := w.persist(ctx, limit, w.claiming, partition, func(ctx context.Context) (err error) {
 		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))
 		claimed, err = w.claimer.claim(ctx, partition, commit, reached)
 		return err

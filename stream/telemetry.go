@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -23,6 +24,13 @@ type telemetry struct {
 	endToEnd    metric.Float64Histogram
 	owned       metric.Int64UpDownCounter
 	pending     metric.Int64Gauge
+	workers     metric.Int64Gauge
+	mixed       metric.Int64Gauge
+	queries     metric.Int64Counter
+	queryTimes  metric.Float64Histogram
+	replayed    metric.Int64Counter
+
+	updatesDone, deliveriesDone atomic.Int64
 }
 
 func newTelemetry(meter metric.Meter) (*telemetry, error) {
@@ -39,6 +47,12 @@ func newTelemetry(meter metric.Meter) (*telemetry, error) {
 		messages: m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 		owned:    m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
 		pending:  m.gauge("presence_router_partition_pending", "Updates of a partition that this worker has not taken yet, as of the last one it took."),
+		workers:  m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
+		mixed:    m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
+		queries:  m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
+		queryTimes: m.histogram("presence_router_query_duration", "s", "Time from the arrival of a query to its answer, by query.",
+			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
+		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
 	}
 	return t, m.err
 }
@@ -101,8 +115,10 @@ func (t *telemetry) done(ctx context.Context, u unit) {
 	}
 	if n := int64(len(u.messages)) - dead; n > 0 {
 		t.deliveries.Add(ctx, n)
+		t.deliveriesDone.Add(n)
 	}
 	updates := int64(len(u.updates))
+	t.updatesDone.Add(updates)
 	dead = min(dead, updates)
 	t.outcome(ctx, u.partition.number, outcomeDead, dead)
 	t.outcome(ctx, u.partition.number, outcomeRouted, updates-dead)
@@ -121,6 +137,16 @@ func (t *telemetry) committed(ctx context.Context, took time.Duration, messages 
 
 func (t *telemetry) fenced(ctx context.Context, partition int) {
 	t.fences.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
+}
+
+// totals returns what is done so far.
+func (t *telemetry) totals() totals {
+	return totals{updates: t.updatesDone.Load(), deliveries: t.deliveriesDone.Load()}
+}
+
+func (t *telemetry) membership(ctx context.Context, workers, mixed int) {
+	t.workers.Record(ctx, int64(workers))
+	t.mixed.Record(ctx, int64(mixed))
 }
 
 func (t *telemetry) took(ctx context.Context, partition int, pending uint64) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -15,6 +16,7 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // measured is what a ManualReader collects: sums and gauges by name and
@@ -108,6 +110,8 @@ func TestMetrics(t *testing.T) {
 			return nil, nil
 		})},
 	}, meter)
+	// What it claimed is committed once more, soon.
+	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return !strings.Contains(c.Commit, "-claim-") })
 	bob := presence.MustUserID(bob)
 	for _, publish := range []func() uint64{ // one by one, so that each is a batch
 		func() uint64 { return s.publish(t, bob.String(), 1) },
@@ -126,16 +130,20 @@ func TestMetrics(t *testing.T) {
 		"presence_router_deliveries":                               6,
 		"presence_router_dead_letters{reason=router_failed}":       1,
 		"presence_router_dead_letters{reason=malformed}":           1,
-		"presence_router_owned_partitions":                         1,
+		"presence_router_owned_partitions":                         0,
+		"presence_router_workers":                                  1,
+		"presence_router_workers_configured_otherwise":             0,
 		"presence_router_partition_pending{partition=0}":           0,
 	})
-	// Commits: 2 deliveries and a checkpoint twice, a checkpoint, 2 deliveries with a
-	// dead letter and a checkpoint, a dead letter and a checkpoint.
-	if n, sum := m.counts["presence_router_commit_messages"], m.sums["presence_router_commit_messages"]; n != 5 || sum != 13 {
-		t.Errorf("%d commits of %v messages, want 5 of 13", n, sum)
+	// Commits: the checkpoint of what was claimed, 2 deliveries and a checkpoint twice,
+	// a checkpoint, 2 deliveries with a dead letter and a checkpoint, a dead letter and
+	// a checkpoint. On a slow machine a checkpoint alone may be renewed between them.
+	commits := m.counts["presence_router_commit_messages"]
+	if sum := m.sums["presence_router_commit_messages"]; commits < 6 || sum != float64(commits)+8 {
+		t.Errorf("%d commits of %v messages, want 6 of 14", commits, sum)
 	}
-	if n, sum := m.counts["presence_router_commit_duration"], m.sums["presence_router_commit_duration"]; n != 5 || sum <= 0 || sum > 5*eventTimeout.Seconds() {
-		t.Errorf("%d commits took %v s, want 5", n, sum)
+	if n, sum := m.counts["presence_router_commit_duration"], m.sums["presence_router_commit_duration"]; n != commits || sum <= 0 || sum > 5*eventTimeout.Seconds() {
+		t.Errorf("%d commits took %v s, want %d", n, sum, commits)
 	}
 	if n, sum := m.counts["presence_router_end_to_end"], m.sums["presence_router_end_to_end"]; n != 5 || sum <= 0 || sum > 5*eventTimeout.Seconds() {
 		t.Errorf("%d updates took %v s end to end, want 5", n, sum)
@@ -187,26 +195,25 @@ func TestMetricsOfUpdateWithTwoDeadLetters(t *testing.T) {
 
 func TestMetricsOfLostPartition(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newSite(t, func(c *stream.Config) { c.Worker.TTL = time.Minute })
 	reader, meter := newMeter()
 	h := newHeld()
-	first := s.start(t, h.router(t), meter)
+	w := s.start(t, h.router(t), meter)
 	s.publishMany(t, 0, 2)
 	await(t, h.asked, "call of the router")
 	if got := collect(t, reader).values["presence_router_owned_partitions"]; got != 1 {
 		t.Errorf("%d partitions are owned, want 1", got)
 	}
-	second := s.start(t, toEach(t, alice))
-	s.awaitPosition(t, 2)
+	s.takeOver(t, 0)
 	close(h.release)
-	if err := first.wait(t); err == nil {
-		t.Error("Run = nil, want a LostError")
-	}
-	second.stop(t)
+	w.log.await(t, "partition is lost", "thief")
+	w.stop(t)
 	m := collect(t, reader)
 	for name, want := range map[string]int64{
 		"presence_router_owned_partitions":                    0,
 		"presence_router_fenced{partition=0}":                 1,
+		"presence_router_workers":                             1,
+		"presence_router_workers_configured_otherwise":        0,
 		"presence_router_deliveries":                          0,
 		"presence_router_updates{outcome=routed,partition=0}": 0,
 	} {

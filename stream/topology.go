@@ -169,7 +169,11 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 }
 
 func (t *Topology) streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead()}
+	streams := []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.workers()}
+	if t.config.State.Enabled {
+		streams = append(streams, t.state())
+	}
+	return streams
 }
 
 func (t *Topology) updates() jetstream.StreamConfig {
@@ -213,6 +217,40 @@ func (t *Topology) dead() jetstream.StreamConfig {
 		MaxBytes:    -1,
 		Discard:     jetstream.DiscardOld,
 		AllowDirect: true,
+	})
+}
+
+// workers is the stream of a key-value bucket.
+func (t *Topology) workers() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:              t.subjects.WorkersStream(),
+		Description:       "heartbeats of the workers",
+		Subjects:          []string{t.subjects.Heartbeats()},
+		MaxMsgsPerSubject: 1,
+		MaxBytes:          -1,
+		Discard:           jetstream.DiscardNew,
+		DenyDelete:        true,
+		AllowDirect:       true,
+		AllowRollup:       true,
+		AllowMsgTTL:       true,
+	})
+}
+
+func (t *Topology) state() jetstream.StreamConfig {
+	return t.common(jetstream.StreamConfig{
+		Name:        t.subjects.StateStream(),
+		Description: "the newest presence update of every user",
+		Sources: []*jetstream.StreamSource{{
+			Name: t.subjects.UpdatesStream(),
+			SubjectTransforms: []jetstream.SubjectTransformConfig{{
+				Source: t.subjects.StoredUpdates(), Destination: t.subjects.StateTransform(),
+			}},
+		}},
+		MaxAge:            t.config.State.MaxAge,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		AllowDirect:       true,
 	})
 }
 

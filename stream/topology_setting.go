@@ -39,7 +39,7 @@ func settings() []setting {
 			name:   "sources",
 			show:   showSources,
 			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Sources = want.Sources },
-			refuse: always("dead letters would be copied again or not at all"),
+			refuse: always("messages would be copied again or not at all"),
 		},
 		{
 			name:   "retention",
@@ -167,7 +167,12 @@ func showTransform(c jetstream.StreamConfig) string {
 func showSources(c jetstream.StreamConfig) string {
 	var names []string
 	for _, s := range c.Sources {
-		names = append(names, s.Name+" "+s.FilterSubject)
+		if s.FilterSubject != "" {
+			names = append(names, s.Name+" "+s.FilterSubject)
+		}
+		for _, t := range s.SubjectTransforms {
+			names = append(names, fmt.Sprintf("%s %s to %s", s.Name, t.Source, t.Destination))
+		}
 	}
 	return list(names)
 }

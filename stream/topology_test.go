@@ -47,6 +47,11 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 			"allow_msg_ttl true, allow_atomic true",
 		"create PRESENCE_DEAD: sources PRESENCE_DELIVERIES presence.dead.*, retention limits, storage file, replicas 1, " +
 			"max_age 168h0m0s, max_bytes -1, discard old, allow_direct true",
+		"create KV_PRESENCE_WORKERS: subjects $KV.PRESENCE_WORKERS.>, retention limits, storage file, replicas 1, max_age 0s, " +
+			"max_bytes -1, discard new, max_msgs_per_subject 1, allow_direct true, allow_rollup true, allow_msg_ttl true",
+		"create PRESENCE_STATE: sources PRESENCE_UPDATES presence.update.*.*.* to presence.state.{{wildcard(2)}}.{{wildcard(3)}}, " +
+			"retention limits, storage file, replicas 1, max_age 168h0m0s, max_bytes -1, discard old, max_msgs_per_subject 1, " +
+			"allow_direct true",
 	}
 	if got := plan(t, js, stream.DefaultStreamsConfig()); !slices.Equal(got, want) {
 		t.Errorf("Plan of an empty server:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -61,8 +66,8 @@ func TestTopologyApplyTwice(t *testing.T) {
 	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
 	topology := newTopology(t, js, stream.DefaultStreamsConfig())
 	changes, err := topology.Apply(t.Context())
-	if err != nil || len(changes) != 3 {
-		t.Fatalf("Apply = %v, %v, want three changes", changes, err)
+	if err != nil || len(changes) != 5 {
+		t.Fatalf("Apply = %v, %v, want five changes", changes, err)
 	}
 	again, err := topology.Apply(t.Context())
 	if err != nil || len(again) != 0 {
@@ -112,6 +117,11 @@ func TestTopologyChanges(t *testing.T) {
 		{
 			"max_age of dead letters raised", func(c *stream.StreamsConfig) { c.Dead.MaxAge = 14 * 24 * time.Hour },
 			"update PRESENCE_DEAD: max_age from 168h0m0s to 336h0m0s", false,
+		},
+		{
+			"max_age of states lowered", func(c *stream.StreamsConfig) { c.State.MaxAge = time.Hour },
+			"refuse PRESENCE_STATE: max_age is 168h0m0s, configured is 1h0m0s: " +
+				"messages that are kept now would be deleted; lower it with the NATS tools if that is meant", true,
 		},
 	}
 	for _, tt := range tests {
@@ -168,11 +178,11 @@ func TestTopologyRefusalLeavesEverything(t *testing.T) {
 	after.Storage = stream.Memory
 	after.Updates.MaxAge = 48 * time.Hour // This one alone would be made.
 	changes, err := newTopology(t, js, after).Apply(t.Context())
-	if !errors.Is(err, stream.ErrRefused) || strings.Count(err.Error(), "storage is file, configured is memory: the server cannot change it") != 3 {
-		t.Errorf("Apply = %v, want the storage of three streams refused", err)
+	if !errors.Is(err, stream.ErrRefused) || strings.Count(err.Error(), "storage is file, configured is memory: the server cannot change it") != 5 {
+		t.Errorf("Apply = %v, want the storage of five streams refused", err)
 	}
-	if len(changes) != 4 {
-		t.Errorf("Apply returns the changes %v, want the whole plan of 4", changes)
+	if len(changes) != 6 {
+		t.Errorf("Apply returns the changes %v, want the whole plan of 6", changes)
 	}
 	if got := plan(t, js, before); len(got) != 0 {
 		t.Errorf("the refused Apply changed something: %v", got)
@@ -263,7 +273,7 @@ func TestTopologyPrefixNamesStreams(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if want := []string{"ACME_DEAD", "ACME_DELIVERIES", "ACME_UPDATES"}; !slices.Equal(names, want) {
+	if want := []string{"ACME_DEAD", "ACME_DELIVERIES", "ACME_STATE", "ACME_UPDATES", "KV_ACME_WORKERS"}; !slices.Equal(names, want) {
 		t.Errorf("streams are %v, want %v", names, want)
 	}
 	config.Prefix = "Acme"

@@ -17,6 +17,7 @@ type unit struct {
 	bytes     int       // of the messages' data
 	upTo      position
 	staged    bool // whether it holds one of the partition's slots
+	final     bool // whether it is the last one of its partition, which only says so
 
 	updates []time.Time           // when each update was stored that upTo completes
 	dead    map[wire.Reason]int64 // how many of the messages are dead letters

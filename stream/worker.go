@@ -24,8 +24,9 @@ var errStopTimeout = errors.New("not done within worker.stop_timeout")
 // goes into every message of every commit.
 const instanceLength = 12
 
-// Worker routes presence updates: it claims partitions, reads their updates, runs
-// the routers over them and commits the deliveries.
+// Worker routes presence updates: it shares the partitions with the other workers,
+// reads the updates of its own, runs the routers over them and commits the
+// deliveries.
 type Worker struct {
 	nc         *nats.Conn
 	js         jetstream.JetStream
@@ -38,12 +39,20 @@ type Worker struct {
 	telemetry  *telemetry
 	claimer    *claimer
 	committer  *committer
-	reading    *stall // of all partitions
+	claiming   *stall // of all partitions, as are the others
+	reading    *stall
+	routing    *stall
 	claims     atomic.Int64
+	claimers   chan struct{}  // one is taken for each claim under way
+	readers    sync.WaitGroup // of tenures, which do not wait for them
 
-	serving atomic.Int64 // partitions that are claimed and not lost
-	ready   atomic.Bool  // every partition is claimed and the worker is not stopping
+	waiting atomic.Pointer[error] // what the worker waits for until it has its share of the partitions; nil for nothing
 }
+
+var (
+	errNotRunning     = errors.New("partitions are not claimed: the worker is not running")
+	errWorkerStopping = errors.New("partitions are not claimed: the worker is stopping")
+)
 
 // NewWorker returns a worker on the connection nc, which Connect made, that asks
 // the routers of dispatcher. The error joins a *fault.Field for each fault of
@@ -73,14 +82,24 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 		return nil, err
 	}
 	w.assemble()
+	w.setWaiting(errNotRunning)
 	return w, nil
+}
+
+func (w *Worker) setWaiting(err error) {
+	if err == nil {
+		w.waiting.Store(nil)
+		return
+	}
+	w.waiting.Store(&err)
 }
 
 func (w *Worker) assemble() {
 	log := w.options.log
 	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
-	w.reading = newStall(log, "reading updates")
+	w.claiming, w.reading, w.routing = newStall(log, "claiming partitions"), newStall(log, "reading updates"), newStall(log, "routing updates")
+	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
 		continuity: &continuity{
@@ -99,35 +118,38 @@ func (w *Worker) assemble() {
 // ID returns the worker's ID, the configured one or the one made up.
 func (w *Worker) ID() string { return w.config.Worker.ID }
 
-// Ready returns nil while the worker serves its partitions, else an error that
-// says what it waits for.
+// Ready returns nil while the worker serves its share of the partitions and they
+// go on, else an error that says what it waits for.
 func (w *Worker) Ready() error {
-	switch {
-	case !w.ready.Load():
-		return errors.New("partitions are not claimed")
-	case !w.nc.IsConnected():
-		return errors.New("not connected to NATS")
-	case w.serving.Load() < int64(w.config.Streams.Partitions):
-		return fmt.Errorf("%d of %d partitions were taken over by another worker",
-			int64(w.config.Streams.Partitions)-w.serving.Load(), w.config.Streams.Partitions)
+	if waiting := w.waiting.Load(); waiting != nil {
+		return *waiting
 	}
-	return errors.Join(w.reading.waiting(), w.committer.stall.waiting())
+	if !w.nc.IsConnected() {
+		return errors.New("not connected to NATS")
+	}
+	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting())
 }
 
-// Run claims every partition and routes its updates until ctx ends. Then it takes
-// no more, commits what is routed and returns nil. It returns an error where it
-// cannot begin, where work is left after worker.stop_timeout, and a *LostError
-// once every partition was taken over by another worker. Run is called once.
+// Run shares the partitions with the other workers and routes the updates of its
+// own until ctx ends. Then it takes no more, commits what is routed, gives its
+// partitions up and returns nil. It returns an error where it cannot begin, where
+// work is left after worker.stop_timeout, and one that wraps ErrReplaced once
+// another worker was started under its ID. Run is called once.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
-	claims, err := w.claimAll(ctx)
+	owned, leave, err := w.join(ctx)
 	if err != nil {
 		return ignoreEnd(ctx, err)
 	}
-	w.ready.Store(true)
-	defer w.ready.Store(false)
+	defer leave()
+	stopQueries, err := w.startQueries(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopQueries()
+	defer w.setWaiting(errNotRunning)
 
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
@@ -135,14 +157,14 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	committed := make(chan error, 1)
 	go func() { committed <- w.committer.run(work) }()
-	lost := w.serveAll(ctx, work, claims)
+	failure := owned.run(ctx, work)
 	close(w.committer.staged)
-	return errors.Join(<-committed, lost)
+	w.readers.Wait()
+	return errors.Join(<-committed, failure)
 }
 
 // stopWithin gives up the work that is left when the time to stop is over.
 func (w *Worker) stopWithin(work context.Context, abandon context.CancelCauseFunc) {
-	w.ready.Store(false)
 	timer := time.NewTimer(w.config.Worker.StopTimeout)
 	defer timer.Stop()
 	select {
@@ -161,88 +183,3 @@ func ignoreEnd(ctx context.Context, err error) error {
 }
 
 func ended(ctx context.Context) bool { return ctx.Err() != nil }
-
-// serveAll serves the claims until ctx ends or all are lost. Only where all are
-// lost, it returns the errors that say to whom.
-func (w *Worker) serveAll(ctx, work context.Context, claims []claim) error {
-	errs := make([]error, len(claims))
-	var all sync.WaitGroup
-	for i, c := range claims {
-		all.Go(func() { errs[i] = w.serve(ctx, work, c) })
-	}
-	all.Wait()
-	if w.serving.Load() > 0 || ended(ctx) {
-		return nil
-	}
-	return errors.Join(errs...)
-}
-
-// serve serves one partition until ctx ends or another worker takes it over. It
-// claims the partition anew where the deliveries stream went back in time.
-func (w *Worker) serve(ctx, work context.Context, c claim) error {
-	for {
-		reached, err := w.serveClaim(ctx, work, c)
-		if !errors.Is(err, errRolledBack) {
-			return err
-		}
-		w.options.log.Warn("claiming the partition anew", "partition", c.partition, "reason", err)
-		if c, err = w.claim(ctx, c.partition, noLimit, reached); err != nil {
-			return err
-		}
-	}
-}
-
-// serveClaim serves one claim until ctx ends, then returns nil, or the partition
-// is lost, then returns the reason. It also returns up to where it has read.
-func (w *Worker) serveClaim(ctx, work context.Context, c claim) (position, error) {
-	w.serving.Add(1)
-	w.telemetry.owned.Add(work, 1)
-	take, stopTaking := context.WithCancelCause(ctx)
-	work, stopWork := context.WithCancelCause(work)
-	defer stopWork(nil)
-	p := newPartition(c, w.config.Worker.Batch, func(reason error) {
-		stopWork(reason)
-		stopTaking(reason)
-	})
-	r := w.reader(c)
-	var reading sync.WaitGroup
-	reading.Go(func() { r.run(take) })
-	err := w.follow(take, work, p, w.pipeline(c), r.updates)
-	stopTaking(err)
-	reading.Wait()
-	if !p.lost.Load() {
-		return r.position, err
-	}
-	w.serving.Add(-1)
-	w.telemetry.owned.Add(context.WithoutCancel(work), -1)
-	lost := context.Cause(take)
-	if !errors.Is(lost, errRolledBack) {
-		w.options.log.Warn("partition is lost", "partition", p.number, "reason", lost)
-	}
-	return r.position, lost
-}
-
-func (w *Worker) reader(c claim) *reader {
-	return &reader{
-		nc: w.nc, js: w.js, subjects: w.subjects, continuity: w.claimer.continuity, partition: c.partition,
-		position: c.position, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
-	}
-}
-
-// follow takes updates as they arrive and brings them to the committer, until
-// take ends.
-func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline, arrived <-chan update) error {
-	if err := p.stage(work, unit{upTo: way.half}, way.staged); err != nil { // makes the partition known to the committer
-		return err
-	}
-	for {
-		updates := p.take(take, arrived)
-		if len(updates) == 0 {
-			return nil
-		}
-		w.telemetry.took(work, p.number, updates[len(updates)-1].pending)
-		if err := way.carry(work, p, updates); err != nil {
-			return err
-		}
-	}
-}

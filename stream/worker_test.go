@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -26,7 +25,7 @@ type worker struct {
 
 // registration registers router the way most tests want it.
 func registration(router routing.Router) routing.Registration {
-	return routing.Registration{Name: "static", Router: router, Timeout: 5 * time.Second}
+	return routing.Registration{Name: "static", Router: router, Timeout: eventTimeout}
 }
 
 // newWorker returns a worker that does not run yet.
@@ -37,6 +36,11 @@ func (s *site) newWorker(t *testing.T, registrations []routing.Registration, opt
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.workerOf(t, dispatcher, opts...)
+}
+
+func (s *site) workerOf(t *testing.T, dispatcher *routing.Dispatcher, opts ...stream.Option) *worker {
+	t.Helper()
 	log := newLogs()
 	nc, err := stream.Connect(t.Context(), s.url, log.logger())
 	if err != nil {

@@ -70,6 +70,17 @@ func TestCheckReadsTheEnvironmentAlone(t *testing.T) {
 	}
 }
 
+func TestCheckSaysThatNoFileIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"check", "run"} {
+		want := "environment: server_names is missing: want the server names whose users are local, such as [example.com]\n"
+		got := expect(t, 2, "", nil, command).stderr.String()
+		if !strings.HasPrefix(got, "no configuration file is named") || !strings.HasSuffix(got, want) {
+			t.Errorf("%s says %q, want that no file is named, and %q", command, got, want)
+		}
+	}
+}
+
 func TestExampleIsTheOneThatDesignShows(t *testing.T) {
 	t.Parallel()
 	example, err := os.ReadFile("internal/demo/example.yaml")

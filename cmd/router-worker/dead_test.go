@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/presence-router/presence-router/internal/natstest"
 )
 
 // withDeadLetters returns the environment of a server with three dead letters,
@@ -21,7 +23,7 @@ func withDeadLetters(t *testing.T) []string {
 	} {
 		publishRaw(t, js, "presence.update.example%2Ecom.bob", update, map[string][]string{"X-From": {"test"}})
 		eventually(t, func() error {
-			if got := count(t, js, "PRESENCE_DEAD", ">"); got != i+1 {
+			if got := natstest.Count(t, js, "PRESENCE_DEAD", ">"); got != i+1 {
 				return fmt.Errorf("%d dead letters are kept, want %d", got, i+1)
 			}
 			return nil
@@ -116,7 +118,7 @@ func TestDeadRequeue(t *testing.T) {
 	if got != `{"id":3,"sequence":6}`+"\n" {
 		t.Errorf("dead requeue --all says %q, want letter 3 only", got)
 	}
-	if got := count(t, js, "PRESENCE_UPDATES", ">"); got != 6 {
+	if got := natstest.Count(t, js, "PRESENCE_UPDATES", ">"); got != 6 {
 		t.Errorf("the stream holds %d updates, want 6", got)
 	}
 	if got := expect(t, 0, "", env, "dead", "requeue", "--all", "--reason", "too_large").stdout.String(); got != "no dead letters\n" {

@@ -178,7 +178,10 @@ func TestDemoKeptUntilSignal(t *testing.T) {
 	output := p.await(p.stdout, "router-worker deliveries --nats nats://")
 	url := regexp.MustCompile(`nats://127\.0\.0\.1:\d+`).FindString(output)
 
-	// What it invites to works.
+	// What it invites to works, and shows what is committed rather than what is sent.
+	if want := "sub --stream PRESENCE_DELIVERIES --new 'presence.deliver.>'"; !strings.Contains(output, want) {
+		t.Errorf("demo --keep says %q, want %s in it", output, want)
+	}
 	follower := start(t, "", nil, "deliveries", "--nats", url, "--user", "@alice:example.com", "--count", "1", "--json")
 	follower.await(follower.stderr, "following")
 	command := regexp.MustCompile(`pub (\S+) '(.*)'`).FindStringSubmatch(output)

@@ -39,7 +39,7 @@ func TestPublishStoresEveryUpdate(t *testing.T) {
 	if got, want := summaryOf(t, p), (publishSummary{Published: 670}); got != want {
 		t.Errorf("publish says %+v, want %+v", got, want)
 	}
-	if got := count(t, js, "PRESENCE_UPDATES", ">"); got != 670 {
+	if got := natstest.Count(t, js, "PRESENCE_UPDATES", ">"); got != 670 {
 		t.Errorf("the stream holds %d updates, want 670", got)
 	}
 	// Another run publishes again: message IDs are those of a run.
@@ -49,7 +49,7 @@ func TestPublishStoresEveryUpdate(t *testing.T) {
 		t.Errorf("publish says %q and %q, want one update", got, p.stderr)
 	}
 	p = expect(t, 0, stdin+"\n", env, "publish")
-	if got := count(t, js, "PRESENCE_UPDATES", "presence.update.*.example%2Ecom.jo%2Eann"); got != 8 {
+	if got := natstest.Count(t, js, "PRESENCE_UPDATES", "presence.update.*.example%2Ecom.jo%2Eann"); got != 8 {
 		t.Errorf("the stream holds %d updates of @jo.ann, want 6 of the capture and 2: %s", got, p.stdout)
 	}
 }
@@ -82,7 +82,7 @@ func TestPublishReportsBadLines(t *testing.T) {
 	if got := p.stdout.String(); !strings.HasPrefix(got, "published 4 updates") || !strings.Contains(got, "rejected 5 lines") {
 		t.Errorf("publish says %q, want 4 published and 5 rejected", got)
 	}
-	if got := count(t, jetStream(t, urlOf(env)), "PRESENCE_UPDATES", ">"); got != 4 {
+	if got := natstest.Count(t, jetStream(t, urlOf(env)), "PRESENCE_UPDATES", ">"); got != 4 {
 		t.Errorf("the stream holds %d updates, want 4", got)
 	}
 }
@@ -100,6 +100,17 @@ func TestPublishReportsAtMost20BadLines(t *testing.T) {
 	}
 }
 
+func TestPublishOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	p := expect(t, 1, "", withStreams(t), "publish", t.TempDir())
+	if got := p.stderr.String(); !strings.HasPrefix(got, "router-worker: read capture: ") || strings.Count(got, "\n") != 1 {
+		t.Errorf("publish complains %q, want one line that says why", got)
+	}
+	if got := p.stdout.String(); !strings.HasPrefix(got, "published 0 updates") || !strings.HasSuffix(got, "rejected 0 lines\n") {
+		t.Errorf("publish says %q, want nothing published or rejected", got)
+	}
+}
+
 func TestPublishEndsAtASignal(t *testing.T) {
 	t.Parallel()
 	env := withStreams(t)
@@ -109,7 +120,7 @@ func TestPublishEndsAtASignal(t *testing.T) {
 	}
 	js := jetStream(t, urlOf(env))
 	eventually(t, func() error {
-		if got := count(t, js, "PRESENCE_UPDATES", ">"); got != 1 {
+		if got := natstest.Count(t, js, "PRESENCE_UPDATES", ">"); got != 1 {
 			return fmt.Errorf("the stream holds %d updates, want 1", got)
 		}
 		return nil

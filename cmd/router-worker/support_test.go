@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/internal/natstest"
 )
 
 // proxy stands between a worker and a server until it freezes.
@@ -97,18 +99,8 @@ func startWithOpenInput(tb testing.TB, env []string, args ...string) fed {
 // recipient, given as the last two tokens of a subject, in the order of delivery.
 func deliveredTo(tb testing.TB, js jetstream.JetStream, recipient string) []uint64 {
 	tb.Helper()
-	consumer, err := js.OrderedConsumer(tb.Context(), "PRESENCE_DELIVERIES", jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"presence.deliver.*.*." + recipient},
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	messages, err := consumer.FetchNoWait(10_000)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	var sequences []uint64
-	for m := range messages.Messages() {
+	for _, m := range natstest.Stored(tb, js, "PRESENCE_DELIVERIES", "presence.deliver.*.*."+recipient) {
 		var delivery struct{ Sequences []uint64 }
 		if err := json.Unmarshal(m.Data(), &delivery); err != nil {
 			tb.Fatal(err)

@@ -16,8 +16,8 @@ func TestTopology(t *testing.T) {
 	js := jetStream(t, urlOf(env))
 
 	planned := expect(t, 0, "", env, "topology", "plan").stdout.String()
-	if strings.Count(planned, "create PRESENCE_") != 3 || strings.Count(planned, "\n") != 3 {
-		t.Errorf("plan says %q, want three streams to create", planned)
+	if strings.Count(planned, "create ") != 5 || strings.Count(planned, "\n") != 5 {
+		t.Errorf("plan says %q, want five streams to create", planned)
 	}
 	if got := len(streamNames(t, js)); got != 0 {
 		t.Fatalf("plan made %d streams", got)

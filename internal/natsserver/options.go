@@ -14,7 +14,7 @@ import (
 
 const (
 	defaultHost         = "127.0.0.1"
-	defaultReadyTimeout = 10 * time.Second
+	defaultReadyTimeout = time.Minute
 )
 
 // Options says how a server runs. StoreDir is required; the zero value of every
@@ -28,7 +28,7 @@ type Options struct {
 	MaxStore     int64         // bytes that file streams may take; what the disk has left where 0
 	MaxPayload   int           // bytes of the largest message; 1 MiB where 0
 	SyncInterval time.Duration // time between two fsyncs of a stream; 2 minutes where 0
-	ReadyTimeout time.Duration // bound on the start; 10 s where 0
+	ReadyTimeout time.Duration // bound on the start; a minute where 0
 	Cluster      Cluster       // no cluster where zero
 	Logger       *slog.Logger  // receives what the server logs; nothing is logged where nil
 }

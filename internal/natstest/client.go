@@ -8,7 +8,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const reconnectWait = 20 * time.Millisecond
+const (
+	reconnectWait = 20 * time.Millisecond
+
+	connectTimeout = time.Minute      // a busy machine is no failure
+	answerTimeout  = 20 * time.Second // an answer that a server's end has lost is not waited for much longer
+)
 
 // Connect returns a connection that is closed when the test ends. It comes back
 // within milliseconds of its server, however long that is away; options have the
@@ -17,6 +22,7 @@ func Connect(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 	tb.Helper()
 	all := append([]nats.Option{
 		nats.Name(tb.Name()),
+		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
@@ -29,10 +35,10 @@ func Connect(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// JetStream returns the JetStream of nc.
+// JetStream returns the JetStream of nc, which waits for answers with patience.
 func JetStream(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 	tb.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(answerTimeout))
 	if err != nil {
 		tb.Fatalf("make JetStream client: %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	clusterTimeout = 60 * time.Second // from the start to a stream on all servers
+	clusterTimeout = 2 * time.Minute // from the start to a stream on all servers
 	clusterPoll    = 50 * time.Millisecond
 	clusterProbe   = "NATSTEST_READY" // stream that is made and deleted to see whether the cluster is ready
 )

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	leakTimeout = 10 * time.Second // what stops on its own may take that long
+	leakTimeout = time.Minute // what stops on its own may take that long
 	leakPoll    = 20 * time.Millisecond
 )
 

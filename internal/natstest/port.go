@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 )
 
 const (
@@ -21,36 +22,55 @@ const (
 	portAttempts = 100
 )
 
-// freePort returns a port that nothing listened on just now.
+// reservations are the ports that this process has given away, until it ends: a
+// server that is down for a while gets its port back. Other processes that look for
+// a port respect them.
+var reservations struct { //nolint:gochecknoglobals // They are the process's, as its ports are.
+	mu    sync.Mutex
+	locks []net.PacketConn
+}
+
+// freePort returns a port that nothing listens on, and that no other server of a
+// test has or had.
 func freePort(ctx context.Context) (int, error) {
 	var failed error
 	for range portAttempts {
 		port := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // A port is no secret.
-		if failed = tryPort(ctx, port); failed == nil {
+		if failed = reservePort(ctx, port); failed == nil {
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("find a free port: %w", failed)
 }
 
-// freePorts returns n different ports.
+// freePorts returns n such ports.
 func freePorts(ctx context.Context, n int) ([]int, error) {
-	taken := make(map[int]bool, n)
-	ports := make([]int, 0, n)
-	for range n * portAttempts {
+	ports := make([]int, n)
+	for i := range ports {
 		port, err := freePort(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if !taken[port] {
-			taken[port] = true
-			ports = append(ports, port)
-		}
-		if len(ports) == n {
-			return ports, nil
-		}
+		ports[i] = port
 	}
-	return nil, errors.New("find free ports: too few")
+	return ports, nil
+}
+
+// reservePort locks a port that is free: its lock is the UDP socket of that number,
+// which nats-server has no use for, and which the system takes back when the process
+// ends.
+func reservePort(ctx context.Context, port int) error {
+	lock, err := new(net.ListenConfig).ListenPacket(ctx, "udp", address(port))
+	if err != nil {
+		return err
+	}
+	if err := tryPort(ctx, port); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	reservations.mu.Lock()
+	defer reservations.mu.Unlock()
+	reservations.locks = append(reservations.locks, lock)
+	return nil
 }
 
 func tryPort(ctx context.Context, port int) error {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	processReadyTimeout = 30 * time.Second
-	processStopTimeout  = 20 * time.Second
+	processReadyTimeout = time.Minute
+	processStopTimeout  = time.Minute
 )
 
 // ProcessOptions says how a nats-server process runs. Binary is required.

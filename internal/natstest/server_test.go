@@ -1,6 +1,7 @@
 package natstest_test
 
 import (
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 )
 
-const eventTimeout = 20 * time.Second
+const eventTimeout = time.Minute
 
 func TestMain(m *testing.M) { os.Exit(natstest.Main(m)) }
 
@@ -57,6 +58,19 @@ func TestRestartKeepsStreamsAndClients(t *testing.T) {
 	}
 	await(t, reconnected, "reconnect")
 	wantOneMessage(t, nc)
+}
+
+// While a server is down, no other test is to be given its port.
+func TestPortStaysWithServer(t *testing.T) {
+	t.Parallel()
+	s := natstest.Run(t)
+	s.Shutdown()
+	lock, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", strings.TrimPrefix(s.URL(), "nats://"))
+	if err == nil {
+		_ = lock.Close()
+		t.Errorf("the port of %s is not reserved", s.URL())
+	}
+	natstest.Restart(t, s)
 }
 
 func TestLeakedSeesWhatRuns(t *testing.T) {

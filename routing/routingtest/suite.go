@@ -61,12 +61,13 @@ func WithUsers(users ...presence.UserID) Option {
 	return func(o *options) { o.users = users }
 }
 
-// WithLimit sets the time the router has for an answer, 5 s by default.
+// WithLimit sets the time the router has for an answer, 30 s by default: a busy machine
+// is not at fault.
 func WithLimit(limit time.Duration) Option {
 	return func(o *options) { o.limit = limit }
 }
 
-// WithGrace sets the time the router has to return once its ctx ended, 1 s by
+// WithGrace sets the time the router has to return once its ctx ended, 10 s by
 // default.
 func WithGrace(grace time.Duration) Option {
 	return func(o *options) { o.grace = grace }
@@ -90,8 +91,8 @@ func newSuite(t T, router routing.Router, opts []Option) *suite {
 	o := options{
 		states:  SampleStates(),
 		users:   SampleUsers(),
-		limit:   5 * time.Second,
-		grace:   time.Second,
+		limit:   30 * time.Second,
+		grace:   10 * time.Second,
 		callers: 8,
 	}
 	for _, opt := range opts {

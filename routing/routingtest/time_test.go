@@ -21,35 +21,35 @@ func TestReportsRoutersThatOverstay(t *testing.T) {
 		want   []string
 	}{
 		{name: "no answer", router: answering(func(_ []presence.UserState, right routes) (routes, error) {
-			slow(6 * time.Second)
+			slow(31 * time.Second)
 			return right, nil
-		}), want: []string{"UsersForStates(15 sample states): no answer within 5s, want an answer"}},
+		}), want: []string{"UsersForStates(15 sample states): no answer within 30s, want an answer"}},
 		{name: "ignores ctx", router: answering(func(_ []presence.UserState, right routes) (routes, error) {
-			slow(2 * time.Second)
+			slow(11 * time.Second)
 			return right, nil
 		}), want: []string{
-			"ctx ended before the call: UsersForStates: did not return within 1s",
-			"ctx ended during the call: UsersForStates: did not return within 1s",
+			"ctx ended before the call: UsersForStates: did not return within 10s",
+			"ctx ended during the call: UsersForStates: did not return within 10s",
 		}},
 		{name: "interest ignores ctx", router: interested(func(ctx context.Context, user presence.UserID) (routing.Interest, error) {
-			slow(2 * time.Second)
+			slow(11 * time.Second)
 			return keeping().InterestedUsers(ctx, user)
 		}), want: []string{
-			"ctx ended before the call: InterestedUsers: did not return within 1s",
-			"ctx ended during the call: InterestedUsers: did not return within 1s",
+			"ctx ended before the call: InterestedUsers: did not return within 10s",
+			"ctx ended during the call: InterestedUsers: did not return within 10s",
 		}},
 		{name: "looks at ctx at the start only", router: interested(func(ctx context.Context, user presence.UserID) (routing.Interest, error) {
 			if ctx.Err() != nil {
 				return routing.Interest{}, ctx.Err()
 			}
-			slow(2 * time.Second)
+			slow(11 * time.Second)
 			return keeping().InterestedUsers(ctx, user)
-		}), want: []string{"ctx ended during the call: InterestedUsers: did not return within 1s"}},
+		}), want: []string{"ctx ended during the call: InterestedUsers: did not return within 10s"}},
 		{name: "slow but obeys ctx", router: interested(func(ctx context.Context, user presence.UserID) (routing.Interest, error) {
 			select {
 			case <-ctx.Done():
 				return routing.Interest{}, ctx.Err()
-			case <-time.After(2 * time.Second):
+			case <-time.After(11 * time.Second):
 				return keeping().InterestedUsers(ctx, user)
 			}
 		})},

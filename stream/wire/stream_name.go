@@ -18,4 +18,7 @@ func (s Subjects) StateStream() string { return s.upper() + "_STATE" }
 // WorkersBucket returns the name of the key-value bucket of workers: PRESENCE_WORKERS.
 func (s Subjects) WorkersBucket() string { return s.upper() + "_WORKERS" }
 
+// WorkersStream returns the name of the stream behind the bucket of workers.
+func (s Subjects) WorkersStream() string { return "KV_" + s.WorkersBucket() }
+
 func (s Subjects) upper() string { return strings.ToUpper(s.prefix) }

@@ -56,18 +56,20 @@ func (s Subjects) Dead(reason Reason) string { return s.prefix + ".dead." + stri
 // DeadAll returns the filter of dead letters: presence.dead.*.
 func (s Subjects) DeadAll() string { return s.prefix + ".dead.*" }
 
+// Heartbeat returns the subject of a worker's heartbeats:
+// $KV.PRESENCE_WORKERS.<worker>.
+func (s Subjects) Heartbeat(worker string) string {
+	return "$KV." + s.WorkersBucket() + "." + worker
+}
+
+// Heartbeats returns the filter of the heartbeats of all workers.
+func (s Subjects) Heartbeats() string { return s.Heartbeat(">") }
+
 // Service returns what the subjects of queries begin with: presence.router.
 func (s Subjects) Service() string { return s.prefix + ".router" }
 
 // Query returns the subject of one query: presence.router.<name>.
 func (s Subjects) Query(name string) string { return s.Service() + "." + name }
-
-// The names of the queries.
-const (
-	InterestedUsers    = "interested_users"
-	UsersForStates     = "users_for_states"
-	SendOnlinePresence = "send_online_presence"
-)
 
 // appendUser appends <server>.<localpart> of user.
 func appendUser(dst []byte, user presence.UserID) []byte {

@@ -49,6 +49,9 @@ func TestSubjects(t *testing.T) {
 		{"DeadStream", s.DeadStream(), "PRE-1_X_DEAD"},
 		{"StateStream", s.StateStream(), "PRE-1_X_STATE"},
 		{"WorkersBucket", s.WorkersBucket(), "PRE-1_X_WORKERS"},
+		{"WorkersStream", s.WorkersStream(), "KV_PRE-1_X_WORKERS"},
+		{"Heartbeat", s.Heartbeat("w1"), "$KV.PRE-1_X_WORKERS.w1"},
+		{"Heartbeats", s.Heartbeats(), "$KV.PRE-1_X_WORKERS.>"},
 		{"empty localpart", s.Update(presence.MustUserID("@:a")), "pre-1_x.update.a.%"},
 	}
 	for _, tt := range tests {

@@ -202,3 +202,22 @@ func appendEscaped(dst []byte, c byte) []byte {
 		return append(dst, '\\', 'u', '0', '0', lowerHex[c>>4], lowerHex[c&15])
 	}
 }
+
+// textSize returns the number of bytes that appendText appends.
+func textSize(s string) int {
+	size := len(`""`) + len(s)
+	for i, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			size++
+		case r < ' ':
+			size += len(appendEscaped(nil, s[i])) - 1
+		case r == utf8.RuneError || r == '\u2028' || r == '\u2029':
+			_, width := utf8.DecodeRuneInString(s[i:])
+			if escape := runeEscape(r, width); escape != "" {
+				size += len(escape) - width
+			}
+		}
+	}
+	return size
+}

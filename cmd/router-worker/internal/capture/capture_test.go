@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	bound    = 30 * time.Second
+	bound    = time.Minute
 	maxBytes = 256
 )
 
@@ -126,22 +126,16 @@ func makeStream(tb testing.TB, js jetstream.JetStream) {
 }
 
 func dialer(url string) capture.Dial {
-	return func(context.Context) (*nats.Conn, error) { return nats.Connect(url, nats.NoReconnect()) }
+	return func(context.Context) (*nats.Conn, error) {
+		return nats.Connect(url, nats.NoReconnect(), nats.Timeout(bound))
+	}
 }
 
 // stored returns the updates that the stream holds, in order.
 func stored(tb testing.TB, js jetstream.JetStream) []string {
 	tb.Helper()
-	consumer, err := js.OrderedConsumer(tb.Context(), "PRESENCE_UPDATES", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	messages, err := consumer.FetchNoWait(100_000)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	var updates []string
-	for m := range messages.Messages() {
+	for _, m := range natstest.Stored(tb, js, "PRESENCE_UPDATES", ">") {
 		updates = append(updates, string(m.Data()))
 	}
 	return updates

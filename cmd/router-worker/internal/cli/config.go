@@ -16,7 +16,13 @@ func (c *configError) Unwrap() error { return c.error }
 func faulty(err error) error { return &usageError{&configError{err}} }
 
 // load returns the configuration of a command that routes.
-func (p *program) load() (config.Config, error) { return p.loadFrom(p.Environ) }
+func (p *program) load() (config.Config, error) {
+	c, err := p.loadFrom(p.Environ)
+	if err != nil && p.flags.config == "" && !sets(p.Environ, config.FileVariable) {
+		p.note("no configuration file is named, and %s names none", config.FileVariable)
+	}
+	return c, err
+}
 
 // loadForClient returns the configuration of a command that only talks to NATS:
 // without a file it needs no server_names.

@@ -79,6 +79,7 @@ type publishReport struct {
 
 	progress *terminal.Progress
 	began    time.Time
+	broken   error // why the rest could not be read
 
 	Published      int
 	Rejected       int
@@ -91,6 +92,10 @@ func (r *publishReport) stored(line capture.Line) {
 }
 
 func (r *publishReport) rejected(line capture.Line) {
+	if errors.Is(line.Err, capture.ErrRead) {
+		r.broken = line.Err
+		return
+	}
 	r.Rejected++
 	if r.Rejected <= maxShown {
 		r.progress.Clear()
@@ -108,9 +113,9 @@ func (r *publishReport) finish() error {
 		return err
 	}
 	if r.Rejected > 0 {
-		return fmt.Errorf("%d lines are no updates", r.Rejected)
+		return errors.Join(r.broken, fmt.Errorf("%d lines are no updates", r.Rejected))
 	}
-	return nil
+	return r.broken
 }
 
 func (r *publishReport) summary(seconds float64) error {

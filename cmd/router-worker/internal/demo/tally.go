@@ -122,6 +122,6 @@ func (s *show) invite() {
 	s.say(`
 Serving on %[1]s until Ctrl-C. Join in from another terminal:
   nats --server %[1]s pub %[2]s '{"user_id":"%[3]s","state":"online"}'
-  nats --server %[1]s sub '%[4]s'
-  router-worker deliveries --nats %[1]s`, url, s.subjects.Update(bob), bob, s.subjects.Deliveries())
+  nats --server %[1]s sub --stream %[4]s --new '%[5]s'
+  router-worker deliveries --nats %[1]s`, url, s.subjects.Update(bob), bob, s.subjects.DeliveriesStream(), s.subjects.Deliveries())
 }

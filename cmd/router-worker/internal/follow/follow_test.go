@@ -15,7 +15,7 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 )
 
-const bound = 30 * time.Second
+const bound = time.Minute
 
 var errStop = errors.New("stop")
 

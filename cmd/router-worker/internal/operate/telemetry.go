@@ -38,6 +38,7 @@ type Identity struct {
 type Telemetry struct {
 	Meters  *sdkmetric.MeterProvider
 	Tracers *sdktrace.TracerProvider
+	Version string       // of the program
 	Metrics http.Handler // in the format of Prometheus
 }
 
@@ -71,6 +72,7 @@ func StartTelemetry(ctx context.Context, c config.Telemetry, id Identity, enviro
 		Meters:  sdkmetric.NewMeterProvider(append(meters, sent.meters...)...),
 		Tracers: sdktrace.NewTracerProvider(append(tracers, sent.tracers...)...),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Version: id.Version,
 	}, nil
 }
 

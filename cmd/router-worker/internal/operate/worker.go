@@ -45,7 +45,8 @@ func RunWorker(ctx context.Context, nc *nats.Conn, c config.Config, t *Telemetry
 	}
 	worker, err := stream.NewWorker(nc, dispatcher,
 		stream.Config{ServerNames: c.ServerNames, Streams: c.Streams, Worker: c.Worker},
-		stream.WithLogger(log), stream.WithMeterProvider(t.Meters), stream.WithTracerProvider(t.Tracers))
+		stream.WithLogger(log), stream.WithMeterProvider(t.Meters), stream.WithTracerProvider(t.Tracers),
+		stream.WithIdentity(t.Version, config.Hash(c)))
 	if err != nil {
 		return fmt.Errorf("make the worker: %w", err)
 	}

@@ -1,0 +1,99 @@
+package natstest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	readTimeout = time.Minute // bound on reading what a stream holds
+	readPause   = time.Second // without a message, after which the consumer is looked at
+)
+
+// Stored returns the messages that a stream holds by now on the subjects that
+// filter covers, in order.
+func Stored(tb testing.TB, js jetstream.JetStream, stream, filter string) []jetstream.Msg {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), readTimeout)
+	defer cancel()
+	consumer, err := js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
+	})
+	if err != nil {
+		tb.Fatalf("read %s: %v", stream, err)
+	}
+	defer func() { // The server takes 1,000 for each stream.
+		if err := js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name); err != nil {
+			tb.Errorf("end reading %s: %v", stream, err)
+		}
+	}()
+	found, err := readAll(ctx, consumer)
+	if err != nil {
+		tb.Fatalf("read %s, after %d messages: %v", stream, len(found), err)
+	}
+	return found
+}
+
+// readAll returns what is pending for a consumer that nobody has read from.
+func readAll(ctx context.Context, consumer jetstream.Consumer) ([]jetstream.Msg, error) {
+	if consumer.CachedInfo().NumPending == 0 {
+		return nil, nil
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return nil, err
+	}
+	defer messages.Stop()
+	var found []jetstream.Msg
+	for {
+		m, err := messages.Next(jetstream.NextMaxWait(readPause))
+		done := false
+		switch {
+		case err == nil:
+			found = append(found, m)
+			done, err = isLast(m)
+		case errors.Is(err, nats.ErrTimeout):
+			done, err = isRead(ctx, consumer, len(found))
+		}
+		if err != nil || done {
+			return found, err
+		}
+	}
+}
+
+func isLast(m jetstream.Msg) (bool, error) {
+	meta, err := m.Metadata()
+	return err == nil && meta.NumPending == 0, err
+}
+
+// isRead reports whether nothing is left to read: what was pending may have expired.
+func isRead(ctx context.Context, consumer jetstream.Consumer, found int) (bool, error) {
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return false, err
+	}
+	return info.NumPending == 0 && info.Delivered.Consumer == uint64(found), nil //nolint:gosec // It is a length.
+}
+
+// Count returns how many messages a stream holds on the subjects that filter covers.
+func Count(tb testing.TB, js jetstream.JetStream, stream, filter string) int {
+	tb.Helper()
+	s, err := js.Stream(tb.Context(), stream)
+	if err != nil {
+		tb.Fatalf("look up %s: %v", stream, err)
+	}
+	info, err := s.Info(tb.Context(), jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		tb.Fatalf("count messages of %s: %v", stream, err)
+	}
+	total := uint64(0)
+	for _, n := range info.State.Subjects {
+		total += n
+	}
+	return int(total)
+}

@@ -1,0 +1,81 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// beatsPerTTL is how many heartbeats a worker publishes in the time that one keeps
+// it alive.
+const beatsPerTTL = 3
+
+// announcer publishes the heartbeats of this worker, one at a time. Those that it
+// does not get to are replaced by newer ones.
+type announcer struct {
+	js       jetstream.JetStream
+	subjects wire.Subjects
+	ttl      time.Duration
+	stall    *stall
+
+	newest chan wire.Heartbeat // the one to publish next; one place
+	stored chan time.Time      // when the newest that the server stored was sent; one place
+}
+
+func newAnnouncer(js jetstream.JetStream, subjects wire.Subjects, ttl time.Duration, stall *stall) *announcer {
+	return &announcer{
+		js: js, subjects: subjects, ttl: ttl, stall: stall,
+		newest: make(chan wire.Heartbeat, 1), stored: make(chan time.Time, 1),
+	}
+}
+
+// say has h published next. It is called by one goroutine.
+func (a *announcer) say(h wire.Heartbeat) { replace(a.newest, h) }
+
+// end has run return once the newest heartbeat is published.
+func (a *announcer) end() { close(a.newest) }
+
+// run publishes until end is called. Once ctx has ended, it publishes no more.
+func (a *announcer) run(ctx context.Context) {
+	for h := range a.newest {
+		sent := time.Now()
+		if err := a.publish(ctx, h); err != nil {
+			a.stall.failed(err)
+			continue
+		}
+		a.stall.ended()
+		replace(a.stored, sent)
+	}
+}
+
+// publish stores h for as long as it counts. Workers hear it as it is published;
+// the bucket keeps it for those that start later.
+func (a *announcer) publish(ctx context.Context, h wire.Heartbeat) error {
+	data, err := h.Encode()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.ttl/beatsPerTTL)
+	defer cancel()
+	_, err = a.js.PublishMsg(ctx, &nats.Msg{Subject: a.subjects.Heartbeat(h.Worker), Data: data},
+		jetstream.WithMsgTTL(a.ttl), jetstream.WithExpectStream(a.subjects.WorkersStream()), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return fmt.Errorf("publish heartbeat: %w", err)
+	}
+	return nil
+}
+
+// replace puts v into a channel of one place that one goroutine fills, in place of
+// what nobody has taken yet.
+func replace[T any](place chan T, v T) {
+	select {
+	case <-place:
+	default:
+	}
+	place <- v
+}

@@ -1,0 +1,40 @@
+package stream
+
+// changes is what has become of a worker's partitions since it had its share last,
+// for one line of log about many partitions.
+type changes struct {
+	begun int            // claimed
+	fresh int            // of them, those without a checkpoint
+	from  map[string]int // of them, how many each worker had before
+	ended int
+}
+
+func newChanges() changes { return changes{from: make(map[string]int)} }
+
+func (c *changes) claimed(claimed claim) {
+	c.begun++
+	if claimed.before == "" {
+		c.fresh++
+	} else {
+		c.from[claimed.before]++
+	}
+}
+
+// tellChanges logs how this worker got to its share.
+func (o *ownership) tellChanges() {
+	c := o.changes
+	if o.begun && c.begun+c.ended == 0 {
+		return
+	}
+	log := o.worker.options.log.With("worker", o.members.self, "partitions", len(o.tenures), "workers", len(o.members.others)+1,
+		"taken_over_from", c.from)
+	if o.begun {
+		log.Info("partitions were shared anew", "given_up", c.ended)
+	} else {
+		log.Info("claimed the partitions")
+	}
+	if c.fresh > 0 {
+		o.worker.options.log.Info("partitions have no checkpoint", "partitions", c.fresh, "start", string(o.worker.config.Worker.Start))
+	}
+	o.begun, o.changes = true, newChanges()
+}

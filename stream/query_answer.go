@@ -1,0 +1,68 @@
+package stream
+
+import (
+	"slices"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// answerer answers queries from what the routers say and what the streams hold.
+// Its methods are called by several goroutines at once.
+type answerer struct {
+	dispatcher *routing.Dispatcher
+	isLocal    func(presence.ServerName) bool
+	coalesce   bool
+	maxUpdate  int // bytes of one state in a request
+	maxAnswer  int // bytes that the server takes in one message
+	states     newestStates
+	replayer   replayer
+}
+
+func (w *Worker) answerer() *answerer {
+	isLocal := func(server presence.ServerName) bool { return w.local[server] }
+	streams := w.config.Streams
+	return &answerer{
+		dispatcher: w.dispatcher,
+		isLocal:    isLocal,
+		coalesce:   w.config.Worker.Coalesce,
+		maxUpdate:  streams.Updates.MaxUpdateBytes,
+		maxAnswer:  int(w.nc.MaxPayload()),
+		states: newestStates{
+			nc: w.nc, js: w.js, subjects: w.subjects, enabled: streams.State.Enabled,
+			partitions: streams.Partitions, maxBytes: streams.Updates.MaxUpdateBytes,
+		},
+		replayer: replayer{
+			js: w.js, encoder: &encoder{subjects: w.subjects, isLocal: isLocal, config: streams.Deliveries},
+			maxPayload: int(w.nc.MaxPayload()) - headerRoom, telemetry: w.telemetry,
+		},
+	}
+}
+
+// mayReceive reports whether recipient may be sent states of user: a homeserver
+// speaks to other servers for its own users only.
+func (a *answerer) mayReceive(recipient, user presence.UserID) bool {
+	return a.isLocal(recipient.Server()) || a.isLocal(user.Server())
+}
+
+// inOrder returns users sorted, each once, those behind after only.
+func inOrder(users []presence.UserID, after presence.UserID) []presence.UserID {
+	sorted := slices.Clone(users)
+	slices.SortFunc(sorted, presence.UserID.Compare)
+	return behindUser(slices.Compact(sorted), after)
+}
+
+// behindUser returns those of sorted users that come after after.
+func behindUser(sorted []presence.UserID, after presence.UserID) []presence.UserID {
+	if after.IsZero() {
+		return sorted
+	}
+	at, found := slices.BinarySearchFunc(sorted, after, presence.UserID.Compare)
+	if found {
+		at++
+	}
+	return sorted[at:]
+}
+
+func isOffline(s wire.PlacedState) bool { return s.State.State == presence.Offline }

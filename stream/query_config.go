@@ -1,0 +1,31 @@
+package stream
+
+import (
+	"errors"
+	"time"
+)
+
+// QueriesConfig bounds the queries that one worker answers.
+type QueriesConfig struct {
+	Concurrency   int           `yaml:"concurrency"`    // most queries answered at once
+	Waiting       int           `yaml:"waiting"`        // most queries waiting for that; more are refused
+	Timeout       time.Duration `yaml:"timeout"`        // bound on one query, waiting included
+	Replays       int           `yaml:"replays"`        // most send_online_presence queries answered at once, beside the others
+	ReplayTimeout time.Duration `yaml:"replay_timeout"` // bound on one of those, waiting included
+}
+
+// DefaultQueriesConfig returns the settings that a configuration starts from.
+func DefaultQueriesConfig() QueriesConfig {
+	return QueriesConfig{Concurrency: 32, Waiting: 1024, Timeout: 5 * time.Second, Replays: 2, ReplayTimeout: time.Minute}
+}
+
+// Validate returns nil or the joined faults, each a *fault.Field.
+func (c QueriesConfig) Validate() error {
+	return errors.Join(
+		within("concurrency", c.Concurrency, 1, 1024),
+		within("waiting", c.Waiting, 1, 65_536),
+		within("timeout", c.Timeout, 10*time.Millisecond, 10*time.Minute),
+		within("replays", c.Replays, 1, 64),
+		within("replay_timeout", c.ReplayTimeout, time.Second, time.Hour),
+	)
+}

@@ -1,0 +1,70 @@
+package stream
+
+import (
+	"errors"
+	"sync"
+)
+
+var (
+	errStopping = errors.New("this replica is stopping: ask again")
+	errBusy     = errors.New("too many queries are waiting, see worker.queries.waiting: ask again")
+)
+
+// keptBuffer is the largest buffer that a goroutine of a pool keeps for the next
+// job.
+const keptBuffer = 64 << 10
+
+// job is work that may use buffer, which is empty, and returns it or a larger one.
+type job func(buffer []byte) []byte
+
+// pool is a fixed number of goroutines that do jobs, and a bounded number of jobs
+// that wait for them.
+type pool struct {
+	mu     sync.RWMutex
+	closed bool
+	jobs   chan job
+	all    sync.WaitGroup
+}
+
+func newPool(size, waiting int) *pool {
+	p := &pool{jobs: make(chan job, waiting)}
+	for range size {
+		p.all.Go(p.work)
+	}
+	return p
+}
+
+func (p *pool) work() {
+	var buffer []byte
+	for do := range p.jobs {
+		if buffer = do(buffer[:0]); cap(buffer) > keptBuffer {
+			buffer = nil
+		}
+	}
+}
+
+// submit has a job done, unless it returns errStopping or errBusy. It never waits.
+func (p *pool) submit(do job) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return errStopping
+	}
+	select {
+	case p.jobs <- do:
+		return nil
+	default:
+		return errBusy
+	}
+}
+
+// close takes no more jobs and waits until those it took are done.
+func (p *pool) close() {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		close(p.jobs)
+	}
+	p.mu.Unlock()
+	p.all.Wait()
+}

@@ -1,0 +1,168 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+var errQueryTimeout = errors.New("no answer in time, see worker.queries: ask again")
+
+// queryService answers queries: a NATS micro service that hands its requests to a
+// bounded number of goroutines, because all requests of an endpoint come in on one.
+type queryService struct {
+	nc        *nats.Conn
+	subjects  wire.Subjects
+	service   micro.Service
+	questions *pool
+	replays   *pool
+	log       *slog.Logger
+}
+
+// endpoint is one query of the service.
+type endpoint struct {
+	name    string
+	pool    *pool
+	timeout time.Duration                                                  // from the arrival of a request to its answer
+	answer  func(ctx context.Context, dst, request []byte) ([]byte, error) // appends the answer to dst
+	measure queryTelemetry
+	tally   tally
+}
+
+// startQueries begins to answer queries. It stops when ctx ends or when the
+// returned function is called, which waits for the answers that are under way.
+func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
+	s := &queryService{
+		nc:        w.nc,
+		subjects:  w.subjects,
+		questions: newPool(w.config.Worker.Queries.Concurrency, w.config.Worker.Queries.Waiting),
+		replays:   newPool(w.config.Worker.Queries.Replays, w.config.Worker.Queries.Waiting),
+		log:       w.options.log,
+	}
+	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	stopOnce := sync.OnceFunc(func() { s.stop(work, w.config.Worker.StopTimeout, abandon) })
+	if err := s.serve(work, w.endpoints(s)); err != nil {
+		stopOnce()
+		return nil, fmt.Errorf("start the query service: %w", err)
+	}
+	unwatch := context.AfterFunc(ctx, stopOnce)
+	return func() {
+		unwatch()
+		stopOnce()
+	}, nil
+}
+
+// endpoints returns the queries that w answers.
+func (w *Worker) endpoints(s *queryService) []*endpoint {
+	a, bounds := w.answerer(), w.config.Worker.Queries
+	endpoints := []*endpoint{
+		{name: wire.InterestedUsers, pool: s.questions, timeout: bounds.Timeout, answer: a.interestedUsers},
+		{name: wire.UsersForStates, pool: s.questions, timeout: bounds.Timeout, answer: a.usersForStates},
+		{name: wire.CurrentStates, pool: s.questions, timeout: bounds.Timeout, answer: a.currentStates},
+		{name: wire.SendOnlinePresence, pool: s.replays, timeout: bounds.ReplayTimeout, answer: a.sendOnlinePresence},
+	}
+	for _, e := range endpoints {
+		e.measure = w.telemetry.forQuery(e.name)
+	}
+	return endpoints
+}
+
+// serve registers the service. Queries end with work.
+func (s *queryService) serve(work context.Context, endpoints []*endpoint) (err error) {
+	s.service, err = micro.AddService(s.nc, micro.Config{
+		Name:         wire.ServiceName,
+		Version:      wire.ServiceVersion,
+		Description:  "answers who receives whose presence",
+		QueueGroup:   wire.ServiceName,
+		StatsHandler: statsOf(endpoints),
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range endpoints {
+		subject := micro.WithEndpointSubject(s.subjects.Query(e.name))
+		if err := s.service.AddEndpoint(e.name, s.handler(work, e), subject); err != nil {
+			return fmt.Errorf("add endpoint %s: %w", e.name, err)
+		}
+	}
+	return nil
+}
+
+// handler hands a request on; it runs in the goroutine of the subscription. The
+// answer does not go through the request, whose statistics micro keeps without a
+// lock.
+func (s *queryService) handler(work context.Context, e *endpoint) micro.HandlerFunc {
+	return func(r micro.Request) {
+		arrived := time.Now()
+		q := asked{endpoint: e, reply: r.Reply(), request: r.Data(), arrived: arrived}
+		if err := e.pool.submit(func(buffer []byte) []byte { return s.answer(work, buffer, q) }); err != nil {
+			s.respond(work, q, nil, &wire.QueryError{Code: wire.CodeUnavailable, Err: err})
+		}
+	}
+}
+
+// asked is one request.
+type asked struct {
+	endpoint *endpoint
+	reply    string
+	request  []byte
+	arrived  time.Time
+}
+
+// answer answers q with the help of buffer, and returns it or what it became.
+func (s *queryService) answer(work context.Context, buffer []byte, q asked) []byte {
+	ctx, cancel := context.WithDeadlineCause(work, q.arrived.Add(q.endpoint.timeout), errQueryTimeout)
+	defer cancel()
+	if ctx.Err() != nil { // it waited for too long
+		s.respond(work, q, nil, unanswered(ctx, ctx.Err()))
+		return buffer
+	}
+	answer, err := q.endpoint.answer(ctx, buffer, q.request)
+	if err != nil {
+		s.respond(work, q, nil, unanswered(ctx, err))
+		return buffer
+	}
+	s.respond(work, q, answer, nil)
+	return answer // it is sent, or copied to be sent
+}
+
+// respond sends the answer, or the error where there is one.
+func (s *queryService) respond(ctx context.Context, q asked, answer []byte, failed *wire.QueryError) {
+	message := &nats.Msg{Subject: q.reply, Data: answer}
+	code := codeAnswered
+	if failed != nil {
+		code = int(failed.Code)
+		message.Header = nats.Header{wire.ErrorHeader: {sentence(failed)}, wire.ErrorCodeHeader: {strconv.Itoa(code)}}
+	}
+	took := time.Since(q.arrived)
+	q.endpoint.tally.add(took, failed != nil)
+	q.endpoint.measure.responded(ctx, code, took)
+	if q.reply == "" {
+		return // nobody waits for it
+	}
+	if err := s.nc.PublishMsg(message); err != nil {
+		s.log.Debug("answer is lost", "query", q.endpoint.name, "error", err)
+	}
+}
+
+// stop takes no more requests, answers those that have arrived, and gives up what
+// is not answered in time.
+func (s *queryService) stop(work context.Context, timeout time.Duration, abandon context.CancelCauseFunc) {
+	bounded, cancel := context.WithTimeoutCause(work, timeout, errStopTimeout)
+	defer cancel()
+	defer context.AfterFunc(bounded, func() { abandon(context.Cause(bounded)) })()
+	s.drain(bounded)
+	s.questions.close()
+	s.replays.close()
+	_ = s.nc.FlushWithContext(bounded) // Without a connection the answers have nowhere to go.
+	abandon(errStopping)
+}

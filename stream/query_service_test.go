@@ -1,0 +1,233 @@
+package stream_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/sdk/metric"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+var aliceAsks = wire.InterestedUsersRequest{UserID: presence.MustUserID(alice)}
+
+// stats asks the service for its statistics.
+func (s *site) stats(t *testing.T) micro.Stats {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), eventTimeout)
+	defer cancel()
+	reply, err := s.nc.RequestWithContext(ctx, "$SRV.STATS."+wire.ServiceName, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stats micro.Stats
+	if err := json.Unmarshal(reply.Data, &stats); err != nil {
+		t.Fatal(err)
+	}
+	return stats
+}
+
+func TestQueryServiceIsAMicroService(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.start(t, matrix{alice: {bob}})
+	s.interestedUsers(t, aliceAsks)
+	_, err := s.ask(t, wire.InterestedUsers, []byte("{}"))
+	wantQueryError(t, err, wire.CodeInvalid, "user_id is missing")
+
+	stats := s.stats(t)
+	if stats.Name != "presence-router" || stats.Version != "1.0.0" || len(stats.Endpoints) != len(wire.Queries()) {
+		t.Errorf("the service is %s %s with %d endpoints, want presence-router 1.0.0 with %d",
+			stats.Name, stats.Version, len(stats.Endpoints), len(wire.Queries()))
+	}
+	for _, e := range stats.Endpoints {
+		if !slices.Contains(wire.Queries(), e.Name) || e.Subject != s.subjects.Query(e.Name) || e.QueueGroup != "presence-router" {
+			t.Errorf("endpoint %s has subject %s and queue group %s", e.Name, e.Subject, e.QueueGroup)
+		}
+		var data struct {
+			Answered, Failed int
+			ProcessingTime   int64 `json:"processing_time"`
+		}
+		if err := json.Unmarshal(e.Data, &data); err != nil {
+			t.Fatal(err)
+		}
+		if e.Name == wire.InterestedUsers && (data.Answered != 1 || data.Failed != 1 || data.ProcessingTime <= 0) {
+			t.Errorf("statistics of %s are %s, want 1 answered and 1 failed", e.Name, e.Data)
+		}
+	}
+}
+
+func TestQueriesAreMeasured(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	reader := metric.NewManualReader()
+	w := s.start(t, matrix{alice: {bob}}, stream.WithMeterProvider(metric.NewMeterProvider(metric.WithReader(reader))))
+	s.interestedUsers(t, aliceAsks)
+	_, err := s.ask(t, wire.CurrentStates, []byte("{}"))
+	wantQueryError(t, err, wire.CodeInvalid)
+	w.stop(t)
+	m := collect(t, reader)
+	if m.values["presence_router_queries{code=200,query=interested_users}"] != 1 || m.values["presence_router_queries{code=400,query=current_states}"] != 1 {
+		t.Errorf("queries are counted as %v, want one by code and query each", m.values)
+	}
+	if m.counts["presence_router_query_duration{query=interested_users}"] != 1 {
+		t.Errorf("durations are %v, want one of interested_users", m.counts)
+	}
+}
+
+// gate is a router that answers about alice once it is opened, about others at
+// once.
+type gate struct {
+	entered chan struct{} // a value for each question about alice
+	opened  chan struct{}
+}
+
+func newGate() gate { return gate{entered: make(chan struct{}, 1000), opened: make(chan struct{})} }
+
+func (g gate) router(t *testing.T) routing.Router {
+	t.Helper()
+	return interested(t, func(ctx context.Context, user presence.UserID) (routing.Interest, error) {
+		if user.String() != alice {
+			return routing.Users(), nil
+		}
+		g.entered <- struct{}{}
+		select {
+		case <-g.opened:
+			return routing.Users(presence.MustUserID(bob)), nil
+		case <-ctx.Done():
+			return routing.Interest{}, ctx.Err()
+		}
+	})
+}
+
+// later asks about alice in another goroutine.
+func (s *site) later(t *testing.T) <-chan *nats.Msg {
+	t.Helper()
+	inbox := s.nc.NewInbox()
+	replies := make(chan *nats.Msg, 1)
+	if _, err := s.nc.ChanSubscribe(inbox, replies); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nc.PublishRequest(s.subjects.Query(wire.InterestedUsers), inbox, aliceAsks.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	return replies
+}
+
+func queryError(m *nats.Msg) error {
+	return wire.DecodeQueryError(m.Header.Get(wire.ErrorCodeHeader), m.Header.Get(wire.ErrorHeader))
+}
+
+func TestSlowQueryHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	s, g := newSite(t), newGate()
+	s.start(t, g.router(t))
+	slow := s.later(t)
+	await(t, g.entered, "question to the router")
+	s.interestedUsers(t, wire.InterestedUsersRequest{UserID: presence.MustUserID(carol)})
+	close(g.opened)
+	if err := queryError(await(t, slow, "answer")); err != nil {
+		t.Errorf("the slow query ended with %v", err)
+	}
+}
+
+func TestTooManyQueriesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Queries.Concurrency, c.Worker.Queries.Waiting = 1, 1 })
+	g := newGate()
+	s.start(t, g.router(t))
+	running := s.later(t)
+	await(t, g.entered, "question to the router")
+	waiting := s.later(t)
+	_, err := s.ask(t, wire.InterestedUsers, aliceAsks.Append(nil))
+	wantQueryError(t, err, wire.CodeUnavailable, "too many queries are waiting, see worker.queries.waiting")
+	close(g.opened)
+	for _, replies := range []<-chan *nats.Msg{running, waiting} {
+		if err := queryError(await(t, replies, "answer")); err != nil {
+			t.Errorf("a query that was taken ended with %v", err)
+		}
+	}
+}
+
+func TestQueryHasADeadline(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Worker.Queries.Concurrency, c.Worker.Queries.Timeout = 1, 50*time.Millisecond
+	})
+	s.start(t, newGate().router(t))
+	running, waiting := s.later(t), s.later(t)
+	for _, replies := range []<-chan *nats.Msg{running, waiting} {
+		wantQueryError(t, queryError(await(t, replies, "answer")), wire.CodeUnavailable, "no answer in time, see worker.queries")
+	}
+}
+
+func TestStoppingWorkerAnswersWhatItTook(t *testing.T) {
+	t.Parallel()
+	s, g := newSite(t), newGate()
+	w := s.start(t, g.router(t))
+	taken := s.later(t)
+	await(t, g.entered, "question to the router")
+	w.quit()
+	eventually(t, "end of the service", func() bool {
+		_, err := s.nc.Request(s.subjects.Query(wire.InterestedUsers), []byte("{}"), eventTimeout)
+		return errors.Is(err, nats.ErrNoResponders)
+	})
+	close(g.opened)
+	if err := queryError(await(t, taken, "answer")); err != nil {
+		t.Errorf("a query that was taken ended with %v", err)
+	}
+	if err := w.wait(t); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
+
+func TestStoppingWorkerGivesUpLongQueries(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	g := newGate()
+	w := s.start(t, g.router(t))
+	taken := s.later(t)
+	await(t, g.entered, "question to the router")
+	w.stop(t)
+	wantQueryError(t, queryError(await(t, taken, "answer")), wire.CodeUnavailable, "not done within worker.stop_timeout")
+}
+
+// Whatever is asked while a worker leaves is answered, or nobody is there to ask.
+func TestNoQueryIsLostWhenAWorkerLeaves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, matrix{alice: {bob}})
+	var clients sync.WaitGroup
+	asked := make(chan struct{}, 8)
+	for range cap(asked) {
+		clients.Go(func() {
+			for first := true; ; first = false {
+				_, err := s.nc.Request(s.subjects.Query(wire.InterestedUsers), aliceAsks.Append(nil), eventTimeout)
+				if err != nil {
+					if !errors.Is(err, nats.ErrNoResponders) {
+						t.Errorf("ask: %v", err)
+					}
+					return
+				}
+				if first {
+					asked <- struct{}{}
+				}
+			}
+		})
+	}
+	for range cap(asked) {
+		await(t, asked, "first answer")
+	}
+	w.stop(t)
+	clients.Wait()
+}

@@ -1,0 +1,41 @@
+package stream
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// codeAnswered is the code of a query that was answered without an error.
+const codeAnswered = 200
+
+// queryTelemetry measures one query. What most requests need is made once.
+type queryTelemetry struct {
+	*telemetry
+
+	query    attribute.KeyValue
+	named    metric.MeasurementOption
+	answered metric.MeasurementOption
+}
+
+func (t *telemetry) forQuery(name string) queryTelemetry {
+	query := attribute.String("query", name)
+	return queryTelemetry{
+		telemetry: t,
+		query:     query,
+		named:     metric.WithAttributeSet(attribute.NewSet(query)),
+		answered:  metric.WithAttributeSet(attribute.NewSet(query, attribute.Int("code", codeAnswered))),
+	}
+}
+
+// responded counts a request that was answered with code.
+func (t queryTelemetry) responded(ctx context.Context, code int, took time.Duration) {
+	attributes := t.answered
+	if code != codeAnswered {
+		attributes = metric.WithAttributes(t.query, attribute.Int("code", code))
+	}
+	t.queries.Add(ctx, 1, attributes)
+	t.queryTimes.Record(ctx, took.Seconds(), t.named)
+}

@@ -1,0 +1,200 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// replays returns the deliveries that queries asked for.
+func (s *site) replays(t *testing.T) []delivery {
+	t.Helper()
+	return slices.DeleteFunc(s.deliveries(t), func(d delivery) bool { return d.header.Get(wire.ReplayHeader) != "1" })
+}
+
+// tell publishes an update of user with state and waits until it is the newest.
+func (s *site) tell(t *testing.T, user, state string, mark int) uint64 {
+	t.Helper()
+	data := strings.Replace(update(user, mark), "online", state, 1)
+	sequence := s.publishRaw(t, s.subjects.Update(presence.MustUserID(user)), data, nil)
+	s.awaitState(t, user, data)
+	return sequence
+}
+
+// As Synapse's own test of send_local_online_presence_to has it: three users with
+// presence, two who see everybody, and one of another server.
+func TestSendOnlinePresence(t *testing.T) {
+	t.Parallel()
+	const gobbler, other, remote = "@gobbler1:example.com", "@gobbler2:example.com", "@far:elsewhere.org"
+	const dora, otherRemote = "@dora:example.com", "@eva:somewhere.org"
+	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = 4 })
+	s.start(t, matrix{gobbler: {"*"}, other: {"*"}, remote: {"*"}, alice: {bob, dora, otherRemote}})
+	s.tell(t, bob, "offline", 1)
+	sequences := map[string]uint64{
+		bob:         s.tell(t, bob, "online", 2),
+		"@b:a":      s.tell(t, "@b:a", "offline", 3),
+		otherRemote: s.tell(t, otherRemote, "online", 4),
+		dora:        s.tell(t, dora, "unavailable", 5),
+	}
+	sent := s.sendOnlinePresence(t, gobbler, other, remote, alice, gobbler, "@nobody:example.com")
+	want := map[string][]string{
+		gobbler: {bob, otherRemote, dora}, other: {bob, otherRemote, dora}, remote: {bob, dora}, alice: {bob, otherRemote, dora}, "@nobody:example.com": nil,
+	}
+	got := make(map[string][]string)
+	for _, d := range s.replays(t) {
+		for i, state := range d.States {
+			user := state.UserID.String()
+			got[d.Recipient.String()] = append(got[d.Recipient.String()], user)
+			if d.Sequences[i] != sequences[user] || d.Epoch != s.epoch(t, user) {
+				t.Errorf("the state of %s has epoch %d and sequence %d, want %d and %d", user, d.Epoch, d.Sequences[i], s.epoch(t, user), sequences[user])
+			}
+		}
+		parsed, err := s.subjects.ParseDelivery(d.subject)
+		if err != nil || parsed.Recipient != d.Recipient || (parsed.Scope == wire.Remote) != (d.Recipient.String() == remote) {
+			t.Errorf("subject of a delivery to %s is %s, %v", d.Recipient, d.subject, err)
+		}
+	}
+	for recipient, users := range want {
+		slices.Sort(users)
+		slices.Sort(got[recipient])
+		if !slices.Equal(got[recipient], users) || sent[recipient] != len(users) {
+			t.Errorf("%s is sent the states of %v, %d by the answer, want those of %v", recipient, got[recipient], sent[recipient], users)
+		}
+	}
+	if len(sent) != len(want) {
+		t.Errorf("the answer is about %d users, want %d", len(sent), len(want))
+	}
+}
+
+// A pass over everybody's state asks the routers part by part.
+func TestSendOnlinePresenceOfManyUsers(t *testing.T) {
+	t.Parallel()
+	const users = 5000
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.MaxDeliveryBytes = 70 << 10
+		c.Worker.Start = stream.Newest // the stream path asks the routers nothing
+	})
+	var most atomic.Int64
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, batch states) (answer, error) {
+			most.Store(max(most.Load(), int64(len(batch))))
+			return answer{presence.MustUserID(alice): batch}, nil
+		},
+		InterestedUsers: func(_ context.Context, user presence.UserID) (routing.Interest, error) {
+			if user.String() == alice {
+				return routing.All(), nil
+			}
+			return routing.Users(manyUsers(users)...), nil
+		},
+	}.Router()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.populate(t, users)
+	s.start(t, router)
+	for recipient, bound := range map[string]int64{alice: 1000, carol: 0} {
+		most.Store(0)
+		before := len(s.replays(t))
+		if sent := s.sendOnlinePresence(t, recipient); sent[recipient] != users {
+			t.Errorf("%s is sent %d states, want %d", recipient, sent[recipient], users)
+		}
+		var got []presence.UserID
+		for _, d := range s.replays(t)[before:] {
+			for _, state := range d.States {
+				got = append(got, state.UserID)
+			}
+			if len(d.data) > s.config.Streams.Deliveries.MaxDeliveryBytes {
+				t.Errorf("a delivery has %d bytes, at most %d are allowed", len(d.data), s.config.Streams.Deliveries.MaxDeliveryBytes)
+			}
+		}
+		slices.SortFunc(got, presence.UserID.Compare)
+		if !slices.Equal(got, manyUsers(users)) || most.Load() > bound {
+			t.Errorf("%s got %d states, the largest part is %d, want %d in parts of %d", recipient, len(got), most.Load(), users, bound)
+		}
+	}
+}
+
+// populate stores an update of each of n users and waits until all are in the
+// stream of newest states.
+func (s *site) populate(t testing.TB, n int) {
+	t.Helper()
+	for i, user := range manyUsers(n) {
+		if _, err := s.js.PublishAsync(s.subjects.Update(user), []byte(update(user.String(), i)), jetstream.WithStallWait(eventTimeout)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "states of everybody", func() bool {
+		found, err := s.js.Stream(t.Context(), s.subjects.StateStream())
+		return err == nil && found.CachedInfo().State.Msgs == uint64(n)
+	})
+}
+
+// What is known from before a break in the updates stream has no place in the new
+// epoch, and is not sent.
+func TestStatesFromBeforeABreakAreNotSent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, matrix{alice: {"*"}})
+	s.tell(t, bob, "online", 1)
+	if got := s.sendOnlinePresence(t, alice); got[alice] != 1 {
+		t.Fatalf("before the break %d states are sent, want 1", got[alice])
+	}
+	before := s.epoch(t, bob)
+	w.stop(t)
+	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, matrix{alice: {"*"}})
+	if after := s.epoch(t, bob); after <= before {
+		t.Fatalf("the epoch is %d, want it above %d", after, before)
+	}
+	if got := s.sendOnlinePresence(t, alice); got[alice] != 0 {
+		t.Errorf("after the break %d states are sent, want none", got[alice])
+	}
+	if got := s.currentStates(t, wire.CurrentStatesRequest{Users: userIDs(bob)}); len(got.States) != 0 {
+		t.Errorf("after the break the states are %v, want none", got.States)
+	}
+}
+
+func TestSendOnlinePresenceSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.start(t, matrix{alice: {"*"}, carol: {bob}})
+	if err := s.js.DeleteStream(t.Context(), s.subjects.StateStream()); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{alice, carol} {
+		_, err := s.ask(t, wire.SendOnlinePresence, fmt.Appendf(nil, `{"users":[%q]}`, user))
+		wantQueryError(t, err, wire.CodeUnavailable, "PRESENCE_STATE")
+	}
+}
+
+func TestStatesCanBeSwitchedOff(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Streams.State.Enabled = false })
+	s.start(t, matrix{alice: {"*"}})
+	if _, err := s.js.Stream(t.Context(), s.subjects.StateStream()); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("look up %s: %v, want that it is not there", s.subjects.StateStream(), err)
+	}
+	for query, request := range map[string]string{
+		wire.SendOnlinePresence: `{"users":["@alice:example.com"]}`,
+		wire.CurrentStates:      `{"users":["@alice:example.com"]}`,
+	} {
+		_, err := s.ask(t, query, []byte(request))
+		wantQueryError(t, err, wire.CodeUnavailable, "newest states are not kept, see streams.state.enabled")
+	}
+	if page := s.interestedUsers(t, aliceAsks); !page.AllUsers {
+		t.Errorf("interest of %s is %+v, want all users", alice, page)
+	}
+}
