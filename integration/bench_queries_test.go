@@ -23,14 +23,14 @@ import (
 // query.
 func BenchmarkQueries(b *testing.B) {
 	server := natstest.StartProcess(b, natstest.ProcessOptions{Binary: binaries.natsServer})
-	bench := newPipelineBench(b, server.URL(), stream.Memory, benchRoutes(10, 10))
-	bench.serve(b)
+	routes := benchRoutes(10)
+	serve(b, newBenchWorker(b, server.URL(), routes))
 	startEcho(b, server.URL())
 	state, err := wire.DecodeUpdate(benchUpdate(benchUser(7), 7), 1, 64<<10)
 	if err != nil {
 		b.Fatal(err)
 	}
-	interested := wire.InterestedUsersRequest{UserID: benchRoutes(10, 10)[7].Recipients[0]}
+	interested := wire.InterestedUsersRequest{UserID: routes[7].Recipients[0]}
 	states := wire.UsersForStatesRequest{}
 	states.States = append(states.States, state)
 	for _, q := range []struct {
@@ -68,20 +68,20 @@ func benchQuery(b *testing.B, all clients, subject string, request []byte) {
 }
 
 // serve runs the worker of the benchmark until it ends.
-func (p *pipelineBench) serve(b *testing.B) {
+func serve(b *testing.B, worker *stream.Worker) {
 	b.Helper()
 	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan error, 1)
-	go func() { done <- p.worker.Run(ctx) }()
+	go func() { done <- worker.Run(ctx) }()
 	b.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
 			b.Error(err)
 		}
 	})
-	for began := time.Now(); p.worker.Ready() != nil; time.Sleep(poll) {
+	for began := time.Now(); worker.Ready() != nil; time.Sleep(poll) {
 		if time.Since(began) > readyTimeout {
-			b.Fatal(p.worker.Ready())
+			b.Fatal(worker.Ready())
 		}
 	}
 }

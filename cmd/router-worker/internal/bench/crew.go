@@ -43,6 +43,7 @@ func (g *ground) writeConfig(path, id string, routes []route) error {
 		"streams": map[string]any{
 			"subject_prefix": g.streams.Prefix, "storage": g.streams.Storage, "replicas": g.streams.Replicas,
 			"partitions": g.streams.Partitions, "updates": map[string]any{"max_bytes": g.streams.Updates.MaxBytes},
+			"state": map[string]any{"enabled": g.streams.State.Enabled},
 		},
 		"worker":  map[string]any{"id": id, "start": stream.Oldest},
 		"http":    map[string]any{"listen": ""},
