@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -23,14 +22,14 @@ import (
 // query.
 func BenchmarkQueries(b *testing.B) {
 	server := natstest.StartProcess(b, natstest.ProcessOptions{Binary: binaries.natsServer})
-	routes := benchRoutes(10)
-	serve(b, newBenchWorker(b, server.URL(), routes))
+	bench := newPipelineBench(b, server.URL(), stream.Memory, benchRoutes(10, 10))
+	bench.serve(b)
 	startEcho(b, server.URL())
 	state, err := wire.DecodeUpdate(benchUpdate(benchUser(7), 7), 1, 64<<10)
 	if err != nil {
 		b.Fatal(err)
 	}
-	interested := wire.InterestedUsersRequest{UserID: routes[7].Recipients[0]}
+	interested := wire.InterestedUsersRequest{UserID: benchRoutes(10, 10)[7].Recipients[0]}
 	states := wire.UsersForStatesRequest{}
 	states.States = append(states.States, state)
 	for _, q := range []struct {
@@ -65,25 +64,6 @@ func benchQuery(b *testing.B, all clients, subject string, request []byte) {
 	b.ReportMetric(queries.percentile(50), "p50-µs")
 	b.ReportMetric(queries.percentile(99), "p99-µs")
 	b.ReportMetric(slices.Max([]float64{before.percentile(99), after.percentile(99)}), "echo-p99-µs")
-}
-
-// serve runs the worker of the benchmark until it ends.
-func serve(b *testing.B, worker *stream.Worker) {
-	b.Helper()
-	ctx, stop := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- worker.Run(ctx) }()
-	b.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	})
-	for began := time.Now(); worker.Ready() != nil; time.Sleep(poll) {
-		if time.Since(began) > readyTimeout {
-			b.Fatal(worker.Ready())
-		}
-	}
 }
 
 func startEcho(b *testing.B, url string) {

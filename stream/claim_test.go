@@ -137,15 +137,19 @@ func TestRunEndsWhenReplaced(t *testing.T) {
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 }
 
-// unheard has nobody hear that the workers started from now on are there.
+// unheard has nobody hear that the workers started from now on are there, nor them
+// hear of others, while the site is silent.
 func (s *site) unheard(t *testing.T) {
 	t.Helper()
-	s.url = startProxy(t, s.server.URL(), &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
-		if bytes.Contains(frame[:min(len(frame), 80)], []byte("PUB $KV.")) && s.silent.Load() {
-			return frame, swallow
+	silence := func(operation string) func([]byte) ([]byte, verdict) {
+		return func(frame []byte) ([]byte, verdict) {
+			if bytes.Contains(frame[:min(len(frame), 80)], []byte(operation)) && s.silent.Load() {
+				return frame, swallow
+			}
+			return frame, pass
 		}
-		return frame, pass
-	}})
+	}
+	s.url = startProxy(t, s.server.URL(), &proxy{fromClient: silence("PUB $KV."), fromServer: silence("MSG $KV.")})
 }
 
 // A worker that was away for a while, and another has gone on since: what it routed

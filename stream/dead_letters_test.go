@@ -31,12 +31,19 @@ func (s *site) deadLetters(t *testing.T) *stream.DeadLetters {
 func (s *site) letters(t *testing.T, reason wire.Reason) []stream.KeptLetter {
 	t.Helper()
 	var kept []stream.KeptLetter
-	for k, err := range s.deadLetters(t).All(t.Context(), reason) {
-		if err != nil {
-			t.Fatal(err)
+	eventually(t, "answer about the dead letters", func() bool {
+		kept = nil
+		for k, err := range s.deadLetters(t).All(t.Context(), reason) {
+			if errors.Is(err, nats.ErrTimeout) {
+				return false
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, k)
 		}
-		kept = append(kept, k)
-	}
+		return true
+	})
 	return kept
 }
 

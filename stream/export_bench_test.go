@@ -27,3 +27,18 @@ func OwnCommitter(nc *nats.Conn, name string, deliveries int, data []byte) func(
 		return result.err
 	}
 }
+
+// OwnGetter returns a function that reads the last messages of subjects with the
+// query service's own client, and returns how many there are.
+func OwnGetter(nc *nats.Conn, name string, subjects []string) func(context.Context) (int, error) {
+	return func(ctx context.Context) (int, error) {
+		found := 0
+		for batch, err := range (directGet{nc: nc, stream: name}).batches(ctx, lastFor(subjects...)) {
+			if err != nil {
+				return found, err
+			}
+			found += len(batch)
+		}
+		return found, nil
+	}
+}

@@ -267,8 +267,8 @@ func TestWorkersConfiguredOtherwiseAreCounted(t *testing.T) {
 		values := collect(t, reader).values
 		return values["presence_router_workers"] == 3 && values["presence_router_workers_configured_otherwise"] == 1
 	})
-	if h := s.heartbeat(t, second.ID()); h.Version != "v2" || h.ConfigHash != "bbb" || h.TTL != 1000 {
-		t.Errorf("heartbeat is %+v, want version v2, config hash bbb, TTL 1000 ms", h)
+	if h := s.heartbeat(t, second.ID()); h.Version != "v2" || h.ConfigHash != "bbb" || h.TTL != 3000 {
+		t.Errorf("heartbeat is %+v, want version v2, config hash bbb, TTL 3000 ms", h)
 	}
 	for _, w := range []*worker{first, second, third} {
 		w.stop(t)

@@ -19,7 +19,9 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-var aliceAsks = wire.InterestedUsersRequest{UserID: presence.MustUserID(alice)}
+func aliceAsks() wire.InterestedUsersRequest {
+	return wire.InterestedUsersRequest{UserID: presence.MustUserID(alice)}
+}
 
 // stats asks the service for its statistics.
 func (s *site) stats(t *testing.T) micro.Stats {
@@ -41,7 +43,7 @@ func TestQueryServiceIsAMicroService(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start(t, matrix{alice: {bob}})
-	s.interestedUsers(t, aliceAsks)
+	s.interestedUsers(t, aliceAsks())
 	_, err := s.ask(t, wire.InterestedUsers, []byte("{}"))
 	wantQueryError(t, err, wire.CodeInvalid, "user_id is missing")
 
@@ -72,7 +74,7 @@ func TestQueriesAreMeasured(t *testing.T) {
 	s := newSite(t)
 	reader := metric.NewManualReader()
 	w := s.start(t, matrix{alice: {bob}}, stream.WithMeterProvider(metric.NewMeterProvider(metric.WithReader(reader))))
-	s.interestedUsers(t, aliceAsks)
+	s.interestedUsers(t, aliceAsks())
 	_, err := s.ask(t, wire.CurrentStates, []byte("{}"))
 	wantQueryError(t, err, wire.CodeInvalid)
 	w.stop(t)
@@ -118,7 +120,7 @@ func (s *site) later(t *testing.T) <-chan *nats.Msg {
 	if _, err := s.nc.ChanSubscribe(inbox, replies); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.nc.PublishRequest(s.subjects.Query(wire.InterestedUsers), inbox, aliceAsks.Append(nil)); err != nil {
+	if err := s.nc.PublishRequest(s.subjects.Query(wire.InterestedUsers), inbox, aliceAsks().Append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	return replies
@@ -149,7 +151,7 @@ func TestTooManyQueriesAreRefused(t *testing.T) {
 	running := s.later(t)
 	await(t, g.entered, "question to the router")
 	waiting := s.later(t)
-	_, err := s.ask(t, wire.InterestedUsers, aliceAsks.Append(nil))
+	_, err := s.ask(t, wire.InterestedUsers, aliceAsks().Append(nil))
 	wantQueryError(t, err, wire.CodeUnavailable, "too many queries are waiting, see worker.queries.waiting")
 	close(g.opened)
 	for _, replies := range []<-chan *nats.Msg{running, waiting} {
@@ -212,7 +214,7 @@ func TestNoQueryIsLostWhenAWorkerLeaves(t *testing.T) {
 	for range cap(asked) {
 		clients.Go(func() {
 			for first := true; ; first = false {
-				_, err := s.nc.Request(s.subjects.Query(wire.InterestedUsers), aliceAsks.Append(nil), eventTimeout)
+				_, err := s.nc.Request(s.subjects.Query(wire.InterestedUsers), aliceAsks().Append(nil), eventTimeout)
 				if err != nil {
 					if !errors.Is(err, nats.ErrNoResponders) {
 						t.Errorf("ask: %v", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -52,7 +53,7 @@ func (g *stage) start(t *testing.T, s *site) {
 	t.Helper()
 	var registrations []routing.Registration
 	for i := range g.modules {
-		registrations = append(registrations, routing.Registration{Name: fmt.Sprint(i), Router: &g.modules[i], Timeout: eventTimeout})
+		registrations = append(registrations, routing.Registration{Name: strconv.Itoa(i), Router: &g.modules[i], Timeout: eventTimeout})
 	}
 	dispatcher, err := routing.NewDispatcher(registrations) // without the rule about other servers, which Synapse applies elsewhere
 	if err != nil {

@@ -127,7 +127,7 @@ func TestSendOnlinePresenceOfManyUsers(t *testing.T) {
 
 // populate stores an update of each of n users and waits until all are in the
 // stream of newest states.
-func (s *site) populate(t testing.TB, n int) {
+func (s *site) populate(t *testing.T, n int) {
 	t.Helper()
 	for i, user := range manyUsers(n) {
 		if _, err := s.js.PublishAsync(s.subjects.Update(user), []byte(update(user.String(), i)), jetstream.WithStallWait(eventTimeout)); err != nil {
@@ -136,7 +136,7 @@ func (s *site) populate(t testing.TB, n int) {
 	}
 	eventually(t, "states of everybody", func() bool {
 		found, err := s.js.Stream(t.Context(), s.subjects.StateStream())
-		return err == nil && found.CachedInfo().State.Msgs == uint64(n)
+		return err == nil && found.CachedInfo().State.Msgs == uint64(n) //nolint:gosec // n is not negative.
 	})
 }
 
@@ -194,7 +194,7 @@ func TestStatesCanBeSwitchedOff(t *testing.T) {
 		_, err := s.ask(t, query, []byte(request))
 		wantQueryError(t, err, wire.CodeUnavailable, "newest states are not kept, see streams.state.enabled")
 	}
-	if page := s.interestedUsers(t, aliceAsks); !page.AllUsers {
+	if page := s.interestedUsers(t, aliceAsks()); !page.AllUsers {
 		t.Errorf("interest of %s is %+v, want all users", alice, page)
 	}
 }

@@ -49,7 +49,7 @@ func testConfig() stream.Config {
 	c.Worker.CommitTimeout = 2 * time.Second
 	c.Worker.StartTimeout = eventTimeout
 	c.Worker.StopTimeout = eventTimeout
-	c.Worker.TTL = time.Second
+	c.Worker.TTL = 3 * time.Second
 	return c
 }
 
@@ -186,7 +186,7 @@ func (s *site) awaitCheckpoint(t *testing.T, partition int, fits func(wire.Check
 }
 
 // eventually waits until done reports true.
-func eventually(t testing.TB, what string, done func() bool) {
+func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	bound := time.NewTimer(eventTimeout)
 	defer bound.Stop()

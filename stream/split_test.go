@@ -170,9 +170,12 @@ func TestUpdateWithMoreRecipientsThanACommitTakes(t *testing.T) {
 		if c.Sequence == last && c.After.IsZero() {
 			break
 		}
+		if c.Sequence == previous.Sequence && c.After == previous.After {
+			continue // The commit was tried again, or the position renewed.
+		}
 		if !c.After.IsZero() {
 			halfway++
-			if previous.Sequence == c.Sequence && !previous.After.IsZero() && c.After.Compare(previous.After) <= 0 {
+			if previous.Sequence == c.Sequence && !previous.After.IsZero() && c.After.Compare(previous.After) < 0 {
 				t.Errorf("checkpoint after %s follows the one after %s", c.After, previous.After)
 			}
 		}

@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -110,5 +111,44 @@ func TestDeliveriesAsJSONAreWhatWorkersCommitted(t *testing.T) {
 	got := expect(t, 0, "", env, "deliveries", "--all", "--count", "1", "--user", "@jo.ann:example.com", "--json").stdout.String()
 	if want := `"states":[{"user_id":"@carol:example.com","state":"online"}]}` + "\n"; strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, want) {
 		t.Errorf("deliveries --json shows %q, want one line", got)
+	}
+}
+
+func TestDeliveriesLatestGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	env, _ := withWorker(t, routed)
+	file := filepath.Join(t.TempDir(), "alice.json")
+	update := `{"user_id":"@bob:example.com","state":%q,"status_msg":"\u001b ☕"}` + "\n"
+	publish := func(state string) { t.Helper(); expect(t, 0, fmt.Sprintf(update, state), env, "publish") }
+	publish("busy")
+	publish("online")
+	expect(t, 0, "", env, "deliveries", "--all", "--count", "4") // they are stored
+
+	p := start(t, "", env, "deliveries", "--user", "@alice:example.com", "--latest", "--resume", file)
+	p.await(p.stderr, "following the newest states for @alice:example.com")
+	const row = "@bob:example.com               %-12s %-8s \\x1b ☕\n"
+	want := fmt.Sprintf(row, "online", "#2")
+	if got := p.await(p.stdout, "#2       \\x1b ☕\n"); got != want {
+		t.Errorf("deliveries --latest begins with %q, want %q", got, want)
+	}
+	publish("unavailable")
+	want += fmt.Sprintf(row, "unavailable", "#3")
+	if got := p.await(p.stdout, "#3       \\x1b ☕\n"); got != want {
+		t.Errorf("deliveries --latest goes on with %q, want %q", got, want)
+	}
+	p.signal(syscall.SIGTERM)
+	if got := p.code(); got != 0 {
+		t.Errorf("deliveries ends with %d after SIGTERM, want 0", got)
+	}
+
+	publish("offline")
+	expect(t, 0, "", env, "deliveries", "--all", "--count", "8") // it is stored
+	again := expect(t, 0, "", env, "deliveries", "--user", "@alice:example.com", "--latest", "--resume", file, "--count", "1", "--json")
+	if got := again.stdout.String(); !strings.Contains(got, `"sequence":4,"state":{"user_id":"@bob:example.com","state":"offline"`) {
+		t.Errorf("deliveries --latest --json says %q, want update 4", got)
+	}
+	other := expect(t, 2, "", env, "deliveries", "--user", "@dave:example.com", "--latest", "--resume", file).stderr.String()
+	if !strings.Contains(other, "is of @alice:example.com, want @dave:example.com of --user") {
+		t.Errorf("deliveries with the file of another says %q, want that", other)
 	}
 }

@@ -24,6 +24,15 @@ func TestWrongUsage(t *testing.T) {
 		{"flag of the wrong type", "deliveries --count many", `"many"`},
 		{"negative count", "deliveries --count -1", "--count is -1: want 0 or more"},
 		{"server and user", "deliveries --server example.com --user @a:example.com", "--server and --user exclude each other"},
+		{"latest of nobody", "deliveries --latest", "--latest needs --user"},
+		{"latest and all", "deliveries --latest --all --user @a:example.com", "--latest and --all exclude each other"},
+		{"resume without latest", "deliveries --user @a:example.com --resume f", "--resume needs --latest"},
+		{"resume from what is no view", "deliveries --user @a:example.com --latest --resume main_test.go --nats nats://127.0.0.1:1", "--resume: file main_test.go: decode view"},
+		{"query without command", "query", "router-worker query needs a command"},
+		{"query without users", "query current-states", "requires at least 1 arg"},
+		{"query of no user ID", "query interested-users alice", `invalid user ID "alice"`},
+		{"query with a negative limit", "query interested-users @a:b --limit -1", "--limit is -1: want 0 or more"},
+		{"query for no user ID", "query current-states @a:b --for alice", `--for: invalid user ID "alice"`},
 		{"no user ID", "deliveries --user alice", `--user: invalid user ID "alice"`},
 		{"no server name", "deliveries --server a_b", "--server: invalid server name"},
 		{"no URL", "topology plan --nats example.com", `--nats is "example.com": want nats://host:port`},
@@ -55,14 +64,15 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
 		"", "run", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply",
-		"dead", "dead list", "dead show", "dead requeue", "dead purge", "version",
+		"dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
+		"query current-states", "version",
 	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			args := append(strings.Fields(command), "--help")
 			p := expect(t, 0, "", nil, args...)
 			example := "Examples:\n  router-worker " + command
-			if command == "publish" || command == "" {
+			if command == "publish" || command == "query users-for-states" || command == "" {
 				example = "Examples:\n"
 			}
 			if got := p.stdout.String(); !strings.Contains(got, example) {

@@ -1,7 +1,6 @@
 package capture_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,31 +8,15 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-const (
-	bound    = time.Minute
-	maxBytes = 256
-)
+const maxBytes = 256
 
 func TestMain(m *testing.M) { os.Exit(natstest.Main(m)) }
-
-func subjects(tb testing.TB) wire.Subjects {
-	tb.Helper()
-	s, err := wire.NewSubjects("presence")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
 
 func updateOf(user string, n int) string {
 	return fmt.Sprintf(`{"user_id":"@%s:example.com","state":"online","last_active_ts":%d}`, user, n)
@@ -45,30 +28,27 @@ func TestRead(t *testing.T) {
 	tests := []struct {
 		name string
 		in   string
-		want []string // number, then subject or reason
+		want []string // number, then user or reason
 	}{
 		{"nothing", "", nil},
 		{"blank lines", "\n \n\r\n\t", nil},
-		{"one line", good + "\n", []string{"1 presence.update.example%2Ecom.bob"}},
-		{"no line break at the end", good, []string{"1 presence.update.example%2Ecom.bob"}},
+		{"one line", good + "\n", []string{"1 @bob:example.com"}},
+		{"no line break at the end", good, []string{"1 @bob:example.com"}},
 		{"line breaks of Windows and a byte order mark", "\ufeff" + good + "\r\n" + good + "\r\n", []string{
-			"1 presence.update.example%2Ecom.bob", "2 presence.update.example%2Ecom.bob",
+			"1 @bob:example.com", "2 @bob:example.com",
 		}},
-		{"numbers count blank lines", "\n\n" + good + "\n{}\n", []string{"3 presence.update.example%2Ecom.bob", "4 invalid_user_id"}},
-		{"as long as it may be", padded(maxBytes) + "\n", []string{"1 presence.update.example%2Ecom.bob"}},
-		{"too long", padded(maxBytes+1) + "\n" + good, []string{"1 too_large", "2 presence.update.example%2Ecom.bob"}},
-		{"far too long", padded(1<<20) + "\n" + good, []string{"1 too_large", "2 presence.update.example%2Ecom.bob"}},
-		{"a byte order mark elsewhere", good + "\n\ufeff" + good, []string{"1 presence.update.example%2Ecom.bob", "2 malformed"}},
+		{"numbers count blank lines", "\n\n" + good + "\n{}\n", []string{"3 @bob:example.com", "4 invalid_user_id"}},
+		{"as long as it may be", padded(maxBytes) + "\n", []string{"1 @bob:example.com"}},
+		{"too long", padded(maxBytes+1) + "\n" + good, []string{"1 too_large", "2 @bob:example.com"}},
+		{"far too long", padded(1<<20) + "\n" + good, []string{"1 too_large", "2 @bob:example.com"}},
+		{"a byte order mark elsewhere", good + "\n\ufeff" + good, []string{"1 @bob:example.com", "2 malformed"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			for line := range capture.Read(iotest.HalfReader(strings.NewReader(tt.in)), subjects(t), maxBytes) {
+			for line := range capture.Read(iotest.HalfReader(strings.NewReader(tt.in)), maxBytes) {
 				got = append(got, fmt.Sprint(line.Number, " ", told(line)))
-				if len(line.Data) > maxBytes+len("\ufeff\r\n")+1 {
-					t.Errorf("line %d holds %d bytes in memory, want hardly more than %d", line.Number, len(line.Data), maxBytes)
-				}
 			}
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
 				t.Errorf("Read(%.100q) = %q, want %q", tt.in, got, tt.want)
@@ -87,7 +67,7 @@ func told(line capture.Line) string {
 	if invalid, ok := errors.AsType[*wire.InvalidError](line.Err); ok {
 		return string(invalid.Reason)
 	}
-	return line.Subject
+	return line.State.UserID.String()
 }
 
 func TestReadEndsWithTheErrorOfItsReader(t *testing.T) {
@@ -95,7 +75,7 @@ func TestReadEndsWithTheErrorOfItsReader(t *testing.T) {
 	broken := errors.New("disk is gone")
 	in := io.MultiReader(strings.NewReader(updateOf("bob", 1)+"\n"), iotest.ErrReader(broken))
 	var got []error
-	for line := range capture.Read(in, subjects(t), maxBytes) {
+	for line := range capture.Read(in, maxBytes) {
 		got = append(got, line.Err)
 	}
 	if len(got) != 2 || got[0] != nil || !errors.Is(got[1], capture.ErrRead) || !errors.Is(got[1], broken) {
@@ -106,7 +86,7 @@ func TestReadEndsWithTheErrorOfItsReader(t *testing.T) {
 func TestExampleIsAllUpdates(t *testing.T) {
 	t.Parallel()
 	count := 0
-	for line := range capture.Read(capture.Example(), subjects(t), 64<<10) {
+	for line := range capture.Read(capture.Example(), 64<<10) {
 		if line.Err != nil {
 			t.Errorf("line %d: %v", line.Number, line.Err)
 		}
@@ -115,28 +95,4 @@ func TestExampleIsAllUpdates(t *testing.T) {
 	if count != 670 {
 		t.Errorf("the example holds %d updates, want 670", count)
 	}
-}
-
-func makeStream(tb testing.TB, js jetstream.JetStream) {
-	tb.Helper()
-	updates := jetstream.StreamConfig{Name: "PRESENCE_UPDATES", Subjects: []string{"presence.update.*.*"}}
-	if _, err := js.CreateStream(tb.Context(), updates); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func dialer(url string) capture.Dial {
-	return func(context.Context) (*nats.Conn, error) {
-		return nats.Connect(url, nats.NoReconnect(), nats.Timeout(bound))
-	}
-}
-
-// stored returns the updates that the stream holds, in order.
-func stored(tb testing.TB, js jetstream.JetStream) []string {
-	tb.Helper()
-	var updates []string
-	for _, m := range natstest.Stored(tb, js, "PRESENCE_UPDATES", ">") {
-		updates = append(updates, string(m.Data()))
-	}
-	return updates
 }

@@ -8,18 +8,16 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // Line is one line of a capture.
 type Line struct {
-	Number int    // from 1
-	End    int64  // bytes of the capture up to the end of the line
-	Data   []byte // the update
-	// Subject is where the update is published; empty where Err says why the line
-	// holds none.
-	Subject string
-	Err     error
+	Number int                // from 1
+	End    int64              // bytes of the capture up to the end of the line
+	State  presence.UserState // of the update, which is attached; zero where Err says why the line holds none
+	Err    error
 }
 
 // ErrRead is wrapped by the Err of the last Line where the capture cannot be read
@@ -31,12 +29,12 @@ const byteOrderMark = "\xef\xbb\xbf" // as some editors begin files
 // Read yields the lines of r that are not blank, checked as a worker does that
 // accepts updates of at most maxBytes. It holds one line in memory at a time, of
 // one that is too long only the beginning.
-func Read(r io.Reader, subjects wire.Subjects, maxBytes int) func(yield func(Line) bool) {
+func Read(r io.Reader, maxBytes int) func(yield func(Line) bool) {
 	return func(yield func(Line) bool) {
 		l := lines{in: bufio.NewReaderSize(r, 64<<10), most: maxBytes + len("\r\n") + len(byteOrderMark)}
 		for {
 			data, err := l.next()
-			if data = trim(data, l.number); len(data) > 0 && !yield(l.line(data, subjects, maxBytes)) {
+			if data = trim(data, l.number); len(data) > 0 && !yield(l.line(data, maxBytes)) {
 				return
 			}
 			if err == nil {
@@ -53,12 +51,12 @@ func Read(r io.Reader, subjects wire.Subjects, maxBytes int) func(yield func(Lin
 // Follow sends what Read yields, until r or ctx ends, and closes the channel
 // then. While r gives nothing, the end of ctx goes unnoticed: whoever must not
 // wait for that leaves the channel.
-func Follow(ctx context.Context, r io.Reader, subjects wire.Subjects, maxBytes int) <-chan Line {
+func Follow(ctx context.Context, r io.Reader, maxBytes int) <-chan Line {
 	const ahead = 256
 	out := make(chan Line, ahead)
 	go func() {
 		defer close(out)
-		for line := range Read(r, subjects, maxBytes) {
+		for line := range Read(r, maxBytes) {
 			select {
 			case out <- line:
 			case <-ctx.Done():
@@ -100,13 +98,8 @@ func trim(data []byte, number int) []byte {
 	return bytes.TrimSpace(data)
 }
 
-func (l *lines) line(data []byte, subjects wire.Subjects, maxBytes int) Line {
-	line := Line{Number: l.number, End: l.read, Data: data}
-	state, err := wire.DecodeUpdate(data, 0, maxBytes)
-	if err != nil {
-		line.Err = err
-		return line
-	}
-	line.Subject = subjects.Update(state.UserID)
+func (l *lines) line(data []byte, maxBytes int) Line {
+	line := Line{Number: l.number, End: l.read}
+	line.State, line.Err = wire.DecodeUpdate(data, 0, maxBytes)
 	return line
 }

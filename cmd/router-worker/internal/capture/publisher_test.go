@@ -5,149 +5,105 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
 	"github.com/presence-router/presence-router/internal/natstest"
+	"github.com/presence-router/presence-router/stream/client"
 )
 
-func lineOf(t *testing.T, n int) capture.Line {
+// connected returns a client, and the JetStream of a server with a stream of
+// updates.
+func connected(t *testing.T) (*client.Client, jetstream.JetStream) {
 	t.Helper()
-	user := fmt.Sprintf("user%d", n%7)
-	return capture.Line{Number: n, Subject: "presence.update.example%2Ecom." + user, Data: []byte(updateOf(user, n))}
+	nc := natstest.Connect(t, natstest.Run(t).URL())
+	c, err := client.New(nc, client.DefaultPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	js := natstest.JetStream(t, nc)
+	updates := jetstream.StreamConfig{Name: "PRESENCE_UPDATES", Subjects: []string{"presence.update.*.*"}, MaxMsgSize: 1000}
+	if _, err := js.CreateStream(t.Context(), updates); err != nil {
+		t.Fatal(err)
+	}
+	return c, js
 }
 
-func TestPublisherOutlivesItsServer(t *testing.T) {
+// lines reads updates of one user and another thing.
+func lines(t *testing.T, updates ...string) <-chan capture.Line {
+	t.Helper()
+	return capture.Follow(t.Context(), strings.NewReader(strings.Join(updates, "\n")), 64<<10)
+}
+
+func TestPublisher(t *testing.T) {
 	t.Parallel()
-	server := natstest.Run(t)
-	makeStream(t, natstest.JetStream(t, natstest.Connect(t, server.URL())))
-	const updates = 30_000
-	lines, halfway := make(chan capture.Line), make(chan struct{})
-	go func() {
-		defer close(lines)
-		for n := range updates {
-			lines <- lineOf(t, n)
-			if n == updates/2 {
-				close(halfway)
-			}
-		}
-	}()
-	var acked []int
-	publisher := capture.NewPublisher(dialer(server.URL()), "PRESENCE_UPDATES",
-		func(line capture.Line) { acked = append(acked, line.Number) },
-		func(line capture.Line) { t.Errorf("line %d is rejected: %v", line.Number, line.Err) })
-	published := make(chan error, 1)
-	go func() { published <- publisher.Publish(t.Context(), lines) }()
-	<-halfway
-	restarted := natstest.Restart(t, server)
-	select {
-	case err := <-published:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(bound):
-		t.Fatalf("not published after %v", bound)
+	c, js := connected(t)
+	var updates []string
+	for n := range 100 {
+		updates = append(updates, updateOf("bob", n))
 	}
-	if len(acked) != updates || !slices.IsSorted(acked) || publisher.Unacknowledged() != 0 {
-		t.Errorf("%d updates are acknowledged, %d are not, want all %d in order", len(acked), publisher.Unacknowledged(), updates)
+	var stored, rejected []int
+	publisher := capture.NewPublisher(c, 64<<10,
+		func(line capture.Line) { stored = append(stored, line.Number) },
+		func(line capture.Line) { rejected = append(rejected, line.Number) })
+	if err := publisher.Publish(t.Context(), lines(t, append(updates, "{}")...)); err != nil {
+		t.Fatal(err)
 	}
-	got := stored(t, natstest.JetStream(t, natstest.Connect(t, restarted.URL())))
-	for n := range updates {
-		if n >= len(got) || got[n] != string(lineOf(t, n).Data) {
-			t.Fatalf("the stream holds %d updates, and another one than %d in its place: want each once, in order", len(got), n)
-		}
+	if len(stored) != len(updates) || !slices.IsSorted(stored) || !slices.Equal(rejected, []int{101}) || publisher.Unacknowledged() != 0 {
+		t.Errorf("%d lines are stored and %v rejected, want %d in order, and the last", len(stored), rejected, len(updates))
 	}
-	if len(got) != updates {
-		t.Errorf("the stream holds %d updates, want %d", len(got), updates)
+	var got []string
+	for _, m := range natstest.Stored(t, js, "PRESENCE_UPDATES", ">") {
+		got = append(got, string(m.Data()))
+	}
+	if !slices.Equal(got, updates) {
+		t.Errorf("the stream holds %d updates, want those %d, in order", len(got), len(updates))
 	}
 }
 
-func TestPublisherDoesNotPublishTwice(t *testing.T) {
+func TestPublisherStopsAtAnUpdateThatIsNotStored(t *testing.T) {
 	t.Parallel()
-	server := natstest.Run(t)
-	js := natstest.JetStream(t, natstest.Connect(t, server.URL()))
-	makeStream(t, js)
-	// The connection breaks once the update is stored, before the answer is read.
-	var first *nats.Conn
-	dial := func(ctx context.Context) (*nats.Conn, error) {
-		nc, err := dialer(server.URL())(ctx)
-		if first == nil && err == nil {
-			first = nc
-		}
-		return nc, err
+	c, js := connected(t)
+	large := strings.Replace(updateOf("bob", 2), "{", fmt.Sprintf(`{"x":"%01000d",`, 0), 1)
+	stored := 0
+	publisher := capture.NewPublisher(c, 64<<10, func(capture.Line) { stored++ }, nil)
+	err := publisher.Publish(t.Context(), lines(t, updateOf("bob", 1), large))
+	if !errors.As(err, new(*client.PublishError)) || !strings.Contains(err.Error(), "line 2: ") {
+		t.Errorf("Publish() = %v, want the error about line 2", err)
 	}
-	lines := make(chan capture.Line)
-	published := make(chan error, 1)
-	acked := 0
-	publisher := capture.NewPublisher(dial, "PRESENCE_UPDATES", func(capture.Line) { acked++ }, nil)
-	go func() { published <- publisher.Publish(t.Context(), lines) }()
-	lines <- lineOf(t, 1)
-	lines <- lineOf(t, 2) // the first one is sent
-	if err := first.Flush(); err != nil {
-		t.Fatal(err)
+	if stored != 1 || publisher.Unacknowledged() != 1 {
+		t.Errorf("%d are stored and %d not, want 1 and 1", stored, publisher.Unacknowledged())
 	}
-	first.Close()
-	lines <- lineOf(t, 3)
-	close(lines)
-	if err := <-published; err != nil {
-		t.Fatal(err)
-	}
-	if got := stored(t, js); acked != 3 || len(got) != 3 {
-		t.Errorf("%d updates are acknowledged, the stream holds %q, want 3", acked, got)
-	}
-}
-
-func TestPublisherGivesUp(t *testing.T) {
-	t.Parallel()
-	server := natstest.Run(t)
-	js := natstest.JetStream(t, natstest.Connect(t, server.URL()))
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"other.>"}, MaxMsgSize: 100}); err != nil {
-		t.Fatal(err)
-	}
-	refused := errors.New("refused")
-	small, large := []byte("{}"), make([]byte, 200)
-	tests := []struct {
-		name string
-		dial capture.Dial
-		line capture.Line
-		want error
-	}{
-		{"no stream takes it", dialer(server.URL()), capture.Line{Subject: "presence.update.a.b", Data: small}, jetstream.ErrStreamNotFound},
-		{"another stream takes it", dialer(server.URL()), capture.Line{Subject: "other.a", Data: small}, nil},
-		{"the server refuses it", dialer(server.URL()), capture.Line{Subject: "other.a", Data: large}, &jetstream.APIError{}},
-		{"no connection", func(context.Context) (*nats.Conn, error) { return nil, refused }, capture.Line{}, refused},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			lines := make(chan capture.Line, 1)
-			lines <- tt.line
-			close(lines)
-			publisher := capture.NewPublisher(tt.dial, "PRESENCE_UPDATES", func(capture.Line) {}, nil)
-			began := time.Now()
-			err := publisher.Publish(t.Context(), lines)
-			if err == nil || tt.want != nil && !errors.Is(err, tt.want) && !errors.As(err, new(*jetstream.APIError)) {
-				t.Errorf("Publish() = %v, want %v", err, tt.want)
-			}
-			if took := time.Since(began); took > 25*time.Second {
-				t.Errorf("Publish() gives up after %v, want at once", took)
-			}
-		})
+	if got := natstest.Count(t, js, "PRESENCE_UPDATES", ">"); got != 1 {
+		t.Errorf("the stream holds %d updates, want 1", got)
 	}
 }
 
 func TestPublisherObeysContext(t *testing.T) {
 	t.Parallel()
-	server := natstest.Run(t)
+	c, _ := connected(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")
 	cancel(stop)
-	publisher := capture.NewPublisher(dialer(server.URL()), "PRESENCE_UPDATES", nil, nil)
-	if err := publisher.Publish(ctx, make(chan capture.Line)); !errors.Is(err, stop) {
+	if err := capture.NewPublisher(c, 64<<10, nil, nil).Publish(ctx, make(chan capture.Line)); !errors.Is(err, stop) {
 		t.Errorf("Publish() = %v, want the reason of the context", err)
+	}
+}
+
+func TestPublisherWithoutConnection(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Connect(t, natstest.Run(t).URL())
+	c, err := client.New(nc, client.DefaultPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	err = capture.NewPublisher(c, 64<<10, nil, nil).Publish(t.Context(), lines(t, updateOf("bob", 1)))
+	if !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("Publish() = %v, want that there is no connection", err)
 	}
 }

@@ -25,8 +25,8 @@ func (p *program) dead() *cobra.Command {
 
 // withLetters connects and has do work with the dead letters.
 func (p *program) withLetters(ctx context.Context, do func(context.Context, *stream.DeadLetters) error) error {
-	return p.asClient(ctx, func(ctx context.Context, c *client) error {
-		letters, err := stream.NewDeadLetters(c.js, c.subjects.Prefix())
+	return p.asClient(ctx, func(ctx context.Context, s *session) error {
+		letters, err := stream.NewDeadLetters(s.js, s.config.Streams.Prefix)
 		if err != nil {
 			return err
 		}

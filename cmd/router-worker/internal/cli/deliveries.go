@@ -5,23 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
-	"github.com/presence-router/presence-router/cmd/router-worker/internal/follow"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream/wire"
+	"github.com/presence-router/presence-router/stream/client"
 )
-
-var errEnough = errors.New("as many as were asked for")
 
 type deliveriesFlags struct {
 	server string
 	user   string
 	all    bool
+	latest bool
+	resume string
 	count  int
 }
 
@@ -32,99 +29,125 @@ func (p *program) deliveries() *cobra.Command {
 		Short: "Show deliveries as they come, one line per state",
 		Long: `Show deliveries as they come, one line per state: the time of the commit, the
 recipient, the user, the state, the update's sequence and the status message. With
---json every delivery is one line, as workers committed it.`,
+--json every delivery is one line, as workers committed it.
+
+With --latest it shows what a sync worker answers the client of --user from: the
+newest state of each user among the deliveries that are stored, then each state
+that is newer, as it comes. What is delivered twice, or late, is shown once. With
+--resume FILE it begins where FILE says, and keeps FILE up to date: a view of the
+newest states and the position behind the last delivery. A file that does not exist
+is made. One that is older than deliveries are kept says so: send-online-presence
+brings what was missed.`,
 		Example: `  router-worker deliveries --user @alice:example.com
-  router-worker deliveries --server matrix.org --all --json`,
+  router-worker deliveries --server matrix.org --all --json
+  router-worker deliveries --user @alice:example.com --latest --resume alice.json`,
 		Args: cobra.NoArgs,
 	}
 	p.clientFlags(command)
-	command.Flags().StringVar(&flags.server, "server", "", "only recipients of this `server`")
-	command.Flags().StringVar(&flags.user, "user", "", "only this recipient, a user `ID`")
-	command.Flags().BoolVar(&flags.all, "all", false, "begin with the oldest delivery that is stored, not with the next one")
-	command.Flags().IntVar(&flags.count, "count", 0, "end after `N` deliveries, 0 for never")
+	flags.add(command)
 	return p.does(command, func(ctx context.Context, _ []string) error {
-		filter, err := flags.filter()
+		selection, err := flags.selection()
 		if err != nil {
 			return err
 		}
-		return p.asClient(ctx, func(ctx context.Context, c *client) error {
-			return p.showDeliveries(ctx, c, filter(c.subjects), flags)
+		if flags.latest {
+			return p.latest(ctx, flags)
+		}
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
+			return p.showDeliveries(ctx, s, selection, flags)
 		})
 	})
 }
 
-// filter returns what makes the one filter of the consumer, or what is wrong with
-// the flags.
-func (f deliveriesFlags) filter() (func(wire.Subjects) string, error) {
+func (f *deliveriesFlags) add(command *cobra.Command) {
+	command.Flags().StringVar(&f.server, "server", "", "only recipients of this `server`")
+	command.Flags().StringVar(&f.user, "user", "", "only this recipient, a user `ID`")
+	command.Flags().BoolVar(&f.all, "all", false, "begin with the oldest delivery that is stored, not with the next one")
+	command.Flags().BoolVar(&f.latest, "latest", false, "show the newest state of each user, then newer ones; needs --user")
+	command.Flags().StringVar(&f.resume, "resume", "", "with --latest: go on from `file`, and keep it up to date")
+	command.Flags().IntVar(&f.count, "count", 0, "end after `N` deliveries, with --latest after N states; 0 for never")
+}
+
+// selection returns what is to be read, or what is wrong with the flags.
+func (f deliveriesFlags) selection() (client.Selection, error) {
 	switch {
 	case f.count < 0:
-		return nil, usagef("--count is %d: want 0 or more", f.count)
+		return client.Selection{}, usagef("--count is %d: want 0 or more", f.count)
 	case f.user != "" && f.server != "":
-		return nil, usagef("--server and --user exclude each other")
+		return client.Selection{}, usagef("--server and --user exclude each other")
+	case f.latest && f.user == "":
+		return client.Selection{}, usagef("--latest needs --user")
+	case f.latest && f.all:
+		return client.Selection{}, usagef("--latest and --all exclude each other: --latest begins with what is stored")
+	case f.resume != "" && !f.latest:
+		return client.Selection{}, usagef("--resume needs --latest")
 	case f.user != "":
 		user, err := presence.ParseUserID(f.user)
 		if err != nil {
-			return nil, usagef("--user: %w", err)
+			return client.Selection{}, usagef("--user: %w", err)
 		}
-		return func(s wire.Subjects) string { return s.DeliveriesFor(user) }, nil
+		return client.ToUser(user), nil
 	case f.server != "":
 		server, err := presence.ParseServerName(f.server)
 		if err != nil {
-			return nil, usagef("--server: %w", err)
+			return client.Selection{}, usagef("--server: %w", err)
 		}
-		return func(s wire.Subjects) string {
-			return strings.TrimSuffix(s.Deliveries(), ">") + "*.*." + wire.EncodeToken(server.String()) + ".*"
-		}, nil
+		return client.ToServer(server), nil
 	default:
-		return wire.Subjects.Deliveries, nil
+		return client.All(), nil
 	}
 }
 
-func (p *program) showDeliveries(ctx context.Context, c *client, filter string, flags deliveriesFlags) error {
-	reader, err := follow.FromNow(ctx, c.js, c.subjects.DeliveriesStream(), filter)
+func (p *program) showDeliveries(ctx context.Context, s *session, selection client.Selection, flags deliveriesFlags) error {
+	after, err := s.client.End(ctx)
 	if err != nil {
 		return err
 	}
 	if flags.all {
-		reader = follow.FromOldest(c.js, c.subjects.DeliveriesStream(), filter)
+		after = client.Position{}
 	}
-	p.note("following %s, Ctrl-C ends", terminal.Escape(filter))
+	p.note("following %s, Ctrl-C ends", terminal.Escape(s.client.Filter(selection)))
 	seen := 0
-	err = reader.Run(ctx, func(m jetstream.Msg) error {
-		p.showDelivery(m)
-		seen++
-		if seen == flags.count {
-			return errEnough
+	for d, err := range s.client.Deliveries(ctx, selection, after) {
+		if err != nil && !p.noted(err) {
+			return endOfFollowing(err)
 		}
-		return nil
-	})
-	switch cause := context.Cause(ctx); {
-	case errors.Is(err, errEnough):
-		return nil
-	case err == nil && !errors.As(cause, new(*signalError)):
-		return cause
-	default:
-		return err
+		if err == nil {
+			p.showDelivery(d)
+		}
+		if seen++; seen == flags.count {
+			break
+		}
 	}
+	return nil
 }
 
-func (p *program) showDelivery(m jetstream.Msg) {
-	delivery, err := wire.DecodeDelivery(m.Data())
-	if err != nil {
-		p.note("message on %s is no delivery: %s", terminal.Escape(m.Subject()), terminal.Escape(err.Error()))
-		return
+// noted notes an error behind which reading goes on.
+func (p *program) noted(err error) bool {
+	var invalid *client.InvalidDeliveryError
+	var expired *client.ExpiredError
+	if !errors.As(err, &invalid) && !errors.As(err, &expired) {
+		return false
 	}
+	p.note("%s", terminal.Escape(err.Error()))
+	return true
+}
+
+// endOfFollowing returns nil where Ctrl-C ended it, as it was to.
+func endOfFollowing(err error) error {
+	if errors.As(err, new(*signalError)) {
+		return nil
+	}
+	return err
+}
+
+func (p *program) showDelivery(d client.Delivery) {
 	if p.flags.json {
-		p.say("%s", oneLine(m.Data()))
+		p.say("%s", oneLine(d.Data))
 		return
 	}
-	meta, err := m.Metadata()
-	if err != nil {
-		p.note("message on %s has no metadata: %s", terminal.Escape(m.Subject()), terminal.Escape(err.Error()))
-		return
-	}
-	for _, state := range delivery.States {
-		p.say("%s", terminal.DeliveryLine(meta.Timestamp, delivery.Recipient, state))
+	for _, state := range d.States {
+		p.say("%s", terminal.DeliveryLine(d.Stored, d.Recipient, state))
 	}
 }
 

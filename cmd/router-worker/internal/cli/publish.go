@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
@@ -37,8 +36,8 @@ and left out; the rest is published, and the exit code is 1 then.`,
 			return err
 		}
 		defer in.Close() //nolint:errcheck // It was only read.
-		return p.asClient(ctx, func(ctx context.Context, c *client) error {
-			return p.publishFrom(ctx, c, in, size)
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
+			return p.publishFrom(ctx, s, in, size)
 		})
 	})
 }
@@ -60,15 +59,13 @@ func (p *program) open(args []string) (io.ReadCloser, int64, error) {
 	return file, info.Size(), nil
 }
 
-func (p *program) publishFrom(ctx context.Context, c *client, in io.Reader, size int64) error {
+func (p *program) publishFrom(ctx context.Context, s *session, in io.Reader, size int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	report := publishReport{program: p, progress: terminal.NewProgress(p.Stderr, size), began: time.Now()}
-	publisher := capture.NewPublisher(func(ctx context.Context) (*nats.Conn, error) {
-		return c.dial(ctx, nats.NoReconnect())
-	}, c.subjects.UpdatesStream(), report.stored, report.rejected)
-	lines := capture.Follow(ctx, in, c.subjects, c.config.Streams.Updates.MaxUpdateBytes)
-	err := publisher.Publish(ctx, lines)
+	maxBytes := s.config.Streams.Updates.MaxUpdateBytes
+	publisher := capture.NewPublisher(s.client, maxBytes, report.stored, report.rejected)
+	err := publisher.Publish(ctx, capture.Follow(ctx, in, maxBytes))
 	report.Unacknowledged = publisher.Unacknowledged()
 	return errors.Join(err, report.finish())
 }

@@ -14,46 +14,41 @@ import (
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/stream"
-	"github.com/presence-router/presence-router/stream/wire"
+	"github.com/presence-router/presence-router/stream/client"
 )
 
 // clientTimeout bounds how long a command for people waits for a server.
 const clientTimeout = 5 * time.Second
 
-// client is what a command that is a client of NATS works with.
-type client struct {
-	config   config.Config
-	subjects wire.Subjects
-	js       jetstream.JetStream
-	dial     func(context.Context, ...nats.Option) (*nats.Conn, error)
+// session is what a command that is a client of NATS works with.
+type session struct {
+	config config.Config
+	js     jetstream.JetStream
+	client *client.Client
 }
 
 // asClient loads the configuration, connects, and has do work with it. What the
 // server forbids ends the context that do gets.
-func (p *program) asClient(ctx context.Context, do func(context.Context, *client) error) error {
+func (p *program) asClient(ctx context.Context, do func(context.Context, *session) error) error {
 	c, err := p.loadForClient()
 	if err != nil {
 		return err
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	cl, nc, err := p.connect(ctx, c, end)
+	s, nc, err := p.connect(ctx, c, end)
 	if err != nil {
 		return explain(err)
 	}
 	defer nc.Close()
-	err = do(ctx, cl)
+	err = do(ctx, s)
 	if denied, ok := errors.AsType[*deniedError](context.Cause(ctx)); ok && err != nil {
 		return denied
 	}
 	return explain(err)
 }
 
-func (p *program) connect(ctx context.Context, c config.Config, end context.CancelCauseFunc) (*client, *nats.Conn, error) {
-	subjects, err := wire.NewSubjects(c.Streams.Prefix)
-	if err != nil {
-		return nil, nil, err
-	}
+func (p *program) connect(ctx context.Context, c config.Config, end context.CancelCauseFunc) (*session, *nats.Conn, error) {
 	options, err := operate.ConnectOptions(c.NATS)
 	if err != nil {
 		return nil, nil, faulty(err)
@@ -72,19 +67,17 @@ func (p *program) connect(ctx context.Context, c config.Config, end context.Canc
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { p.note("reconnected to NATS") }),
 	)
-	dial := func(ctx context.Context, more ...nats.Option) (*nats.Conn, error) {
-		return operate.Connect(ctx, c.NATS, slog.New(slog.DiscardHandler), append(options, more...)...)
-	}
-	nc, err := dial(ctx)
+	nc, err := operate.Connect(ctx, c.NATS, slog.New(slog.DiscardHandler), options...)
 	if err != nil {
 		return nil, nil, err
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
+	js, jsErr := jetstream.New(nc)
+	router, err := client.New(nc, c.Streams.Prefix)
+	if err := errors.Join(jsErr, err); err != nil {
 		nc.Close()
-		return nil, nil, fmt.Errorf("use JetStream: %w", err)
+		return nil, nil, err
 	}
-	return &client{config: c, subjects: subjects, js: js, dial: dial}, nc, nil
+	return &session{config: c, js: js, client: router}, nc, nil
 }
 
 // deniedError is the error about what the server does not permit.
@@ -99,8 +92,9 @@ func (d *deniedError) Unwrap() error { return d.error }
 // explain puts before err what an operator can do about it.
 func explain(err error) error {
 	var told *usageError
+	var refused *queryFailure
 	switch {
-	case err == nil, errors.As(err, &told), errors.Is(err, stream.ErrServerVersion):
+	case err == nil, errors.As(err, &told), errors.As(err, &refused), errors.Is(err, stream.ErrServerVersion):
 		return err
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):
 		return fmt.Errorf("permission denied: %w", err)

@@ -41,8 +41,8 @@ would lose data, nothing is changed, and the exit code is 1.`,
 // changes returns the command that has the streams compared, or changed too.
 func (p *program) changes(with func(*stream.Topology, context.Context) ([]stream.Change, error)) func(context.Context, []string) error {
 	return func(ctx context.Context, _ []string) error {
-		return p.asClient(ctx, func(ctx context.Context, c *client) error {
-			topology, err := stream.NewTopology(c.js, c.config.Streams)
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
+			topology, err := stream.NewTopology(s.js, s.config.Streams)
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/client"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -99,13 +100,17 @@ func (d Demo) onServer(ctx context.Context, c config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	router, err := client.New(nc, c.Streams.Prefix)
+	if err != nil {
+		return err
+	}
 	working, stop := context.WithCancelCause(ctx)
 	worked := make(chan error, 1)
 	go func() {
 		defer stop(errors.New("the worker stopped"))
 		worked <- d.work(working, c)
 	}()
-	shown := (&show{demo: d, config: c, js: js, subjects: subjects}).run(working)
+	shown := (&show{demo: d, config: c, js: js, client: router, subjects: subjects}).run(working)
 	stop(nil)
 	if err := <-worked; err != nil {
 		return fmt.Errorf("the worker stopped: %w", err)

@@ -7,15 +7,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
-	"github.com/presence-router/presence-router/cmd/router-worker/internal/follow"
-	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/client"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -27,6 +25,7 @@ type show struct {
 	demo     Demo
 	config   config.Config
 	js       jetstream.JetStream
+	client   *client.Client
 	subjects wire.Subjects
 
 	// Of the goroutine in run alone.
@@ -52,7 +51,7 @@ func (s *show) run(ctx context.Context) error {
 	var players sync.WaitGroup
 	s.began = time.Now()
 	s.say("%s", terminal.DeliveryHeading())
-	for _, play := range []func(context.Context, chan<- event) error{s.followDeliveries, s.followCheckpoints, s.publish} {
+	for _, play := range []func(context.Context, chan<- event) error{s.followDeliveries, s.watchCheckpoints, s.publish} {
 		players.Go(func() {
 			if err := play(playing, events); err != nil {
 				end(err)
@@ -124,38 +123,33 @@ func tell(ctx context.Context, events chan<- event, happened event) error {
 }
 
 func (s *show) publish(ctx context.Context, events chan<- event) error {
-	dial := func(ctx context.Context) (*nats.Conn, error) {
-		return operate.Connect(ctx, s.config.NATS, s.demo.Log, nats.NoReconnect())
-	}
 	stored := func(capture.Line) {
 		_ = tell(ctx, events, func() error { s.published++; return nil }) // ends with ctx, which ends publishing too
 	}
 	rejected := func(line capture.Line) {
 		_ = tell(ctx, events, func() error { return fmt.Errorf("line %d of the capture: %w", line.Number, line.Err) })
 	}
-	lines := capture.Follow(ctx, s.demo.Capture, s.subjects, s.config.Streams.Updates.MaxUpdateBytes)
-	if err := capture.NewPublisher(dial, s.subjects.UpdatesStream(), stored, rejected).Publish(ctx, lines); err != nil {
+	maxBytes := s.config.Streams.Updates.MaxUpdateBytes
+	lines := capture.Follow(ctx, s.demo.Capture, maxBytes)
+	if err := capture.NewPublisher(s.client, maxBytes, stored, rejected).Publish(ctx, lines); err != nil {
 		return err
 	}
 	return tell(ctx, events, func() error { s.played = true; return nil })
 }
 
 func (s *show) followDeliveries(ctx context.Context, events chan<- event) error {
-	reader := follow.FromOldest(s.js, s.subjects.DeliveriesStream(), s.subjects.Deliveries())
-	return reader.Run(ctx, func(m jetstream.Msg) error {
-		return tell(ctx, events, func() error { return s.delivered(m) })
-	})
+	for delivery, err := range s.client.Deliveries(ctx, client.All(), client.Position{}) {
+		if err != nil {
+			return err
+		}
+		if err := tell(ctx, events, func() error { return s.delivered(delivery) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (s *show) delivered(m jetstream.Msg) error {
-	delivery, err := wire.DecodeDelivery(m.Data())
-	if err != nil {
-		return err
-	}
-	meta, err := m.Metadata()
-	if err != nil {
-		return fmt.Errorf("read metadata: %w", err)
-	}
+func (s *show) delivered(delivery client.Delivery) error {
 	s.deliveries++
 	s.states += len(delivery.States)
 	s.recipients[delivery.Recipient] = true
@@ -163,28 +157,10 @@ func (s *show) delivered(m jetstream.Msg) error {
 	if last < 0 {
 		return errors.New("a delivery holds no states")
 	}
-	line := terminal.DeliveryLine(meta.Timestamp, delivery.Recipient, delivery.States[last])
+	line := terminal.DeliveryLine(delivery.Stored, delivery.Recipient, delivery.States[last])
 	if last > 0 {
 		line += fmt.Sprintf("  (and %d before it)", last)
 	}
 	s.say("%s", line)
 	return nil
-}
-
-func (s *show) followCheckpoints(ctx context.Context, events chan<- event) error {
-	reader := follow.FromOldest(s.js, s.subjects.DeliveriesStream(), s.subjects.Checkpoints())
-	return reader.Run(ctx, func(m jetstream.Msg) error {
-		partition, err := s.subjects.ParseCheckpoint(m.Subject())
-		if err != nil {
-			return err
-		}
-		checkpoint, err := wire.DecodeCheckpoint(m.Data())
-		if err != nil {
-			return err
-		}
-		return tell(ctx, events, func() error {
-			s.committed[partition] = checkpoint.Sequence
-			return nil
-		})
-	})
 }

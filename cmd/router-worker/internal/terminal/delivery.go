@@ -29,4 +29,20 @@ func DeliveryHeading() string {
 	return fmt.Sprintf(columns, "TIME", "RECIPIENT", "USER", "STATE", "UPDATE") + " STATUS"
 }
 
+// StateLine returns one line about the state of a user: whose it is, the state, the
+// sequence of the update, "" where sequence is 0, and the status message.
+func StateLine(sequence uint64, state presence.UserState) string {
+	number := ""
+	if sequence > 0 {
+		number = fmt.Sprintf("#%d", sequence)
+	}
+	line := fmt.Sprintf(stateColumns, Escape(state.UserID.String()), Escape(string(state.State)), number)
+	if state.StatusMsg.IsSet {
+		line += " " + Escape(state.StatusMsg.Text)
+	}
+	return strings.TrimRight(line, " ")
+}
+
+const stateColumns = "%-30s %-12s %-8s"
+
 const columns = "%-12s  %-30s %-24s %-12s %-8s"

@@ -1,0 +1,83 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// beginning is where a session begins to read, and where the stream ended then.
+type beginning struct {
+	at  jetstream.ConsumerConfig // its start alone
+	end Position
+}
+
+// begin compares the position with the stream as it is, and yields an error about
+// what may be missing between them.
+func (r *reading) begin(ctx context.Context) (beginning, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	name := r.client.subjects.DeliveriesStream()
+	stream, err := r.client.js.Stream(ctx, name)
+	if err != nil {
+		return beginning{}, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	info := stream.CachedInfo()
+	b := beginning{end: endOf(info)}
+	isSame, err := r.isSame(ctx, stream)
+	if err != nil {
+		return beginning{}, err
+	}
+	b.at = startAfter(r.after, isSame)
+	if expired := r.expired(info); expired != nil && !r.yield(Delivery{Position: r.after}, expired) {
+		return beginning{}, errStopped
+	}
+	return b, nil
+}
+
+// startAfter returns the start of a consumer behind p, which is by time where the
+// stream is not the one of p.
+func startAfter(p Position, isSame bool) jetstream.ConsumerConfig {
+	if isSame {
+		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.Sequence + 1}
+	}
+	next := p.Time.Add(time.Nanosecond)
+	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &next}
+}
+
+// isSame reports whether the sequence of the position means the same message in the
+// stream as it is. A message that expired is taken for the same.
+func (r *reading) isSame(ctx context.Context, stream jetstream.Stream) (bool, error) {
+	info := stream.CachedInfo()
+	switch {
+	case r.after.IsZero():
+		return true, nil
+	case !info.Created.Equal(r.after.Created) || info.State.LastSeq < r.after.Sequence:
+		return false, nil
+	case r.after.fresh, r.after.Sequence == 0: // looked up a moment ago, or no message to look at
+		r.after.fresh = false
+		return true, nil
+	}
+	m, err := stream.GetMsg(ctx, r.after.Sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read message %d of stream %s: %w", r.after.Sequence, info.Config.Name, err)
+	}
+	return m.Time.Equal(r.after.Time), nil
+}
+
+// expired returns the error about deliveries that may have expired unread, nil
+// where there can be none.
+func (r *reading) expired(info *jetstream.StreamInfo) error {
+	maxAge := info.Config.MaxAge
+	nothingSince := info.State.LastSeq <= r.after.Sequence
+	if r.after.IsZero() || maxAge == 0 || nothingSince || info.TimeStamp.Sub(r.after.Time) <= maxAge {
+		return nil
+	}
+	return &ExpiredError{After: r.after, MaxAge: maxAge}
+}

@@ -1,0 +1,37 @@
+package client
+
+import (
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// DefaultPrefix is the first token of the subjects of a deployment that does not
+// configure streams.subject_prefix.
+const DefaultPrefix = "presence"
+
+// Client publishes to, asks and reads from one presence router. It is safe for use
+// by several goroutines, and holds nothing that has to be closed.
+type Client struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	subjects wire.Subjects
+}
+
+// New returns a Client of the deployment whose subjects begin with prefix. The
+// connection stays the caller's; it should reconnect for ever
+// (nats.MaxReconnects(-1)), and everything here waits while it is away.
+func New(nc *nats.Conn, prefix string) (*Client, error) {
+	subjects, err := wire.NewSubjects(prefix)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
+	}
+	return &Client{nc: nc, js: js, subjects: subjects}, nil
+}

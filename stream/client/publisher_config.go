@@ -1,0 +1,45 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// PublisherConfig holds the bounds of a Publisher.
+type PublisherConfig struct {
+	MaxPending     int           // updates that are taken over and have no outcome yet, 1 to 65536
+	MaxUpdateBytes int           // a larger update is refused; streams.updates.max_update_bytes of the workers, 256 to 262144
+	AckTimeout     time.Duration // wait for the server's answer to one attempt, 10ms to 30s
+	// RetryLimit is how long after it was taken over an update is published again, 0
+	// to 90s: less than the duplicate window by the longest AckTimeout, so that the
+	// server still knows the ID of the first attempt when the last one arrives.
+	RetryLimit time.Duration
+}
+
+// DefaultPublisherConfig returns the bounds to start from.
+func DefaultPublisherConfig() PublisherConfig {
+	return PublisherConfig{
+		MaxPending:     4000,
+		MaxUpdateBytes: 64 << 10,
+		AckTimeout:     5 * time.Second,
+		RetryLimit:     30 * time.Second,
+	}
+}
+
+// Validate returns nil, or the joined errors that each name a field.
+func (c PublisherConfig) Validate() error {
+	return errors.Join(
+		within("MaxPending", c.MaxPending, 1, 1<<16),
+		within("MaxUpdateBytes", c.MaxUpdateBytes, 256, 256<<10),
+		within("AckTimeout", c.AckTimeout, 10*time.Millisecond, 30*time.Second),
+		within("RetryLimit", c.RetryLimit, 0, 90*time.Second),
+	)
+}
+
+func within[T int | time.Duration](field string, value, lowest, highest T) error {
+	if lowest <= value && value <= highest {
+		return nil
+	}
+	return fmt.Errorf("%s is %v: want %v to %v", field, value, lowest, highest)
+}

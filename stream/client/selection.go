@@ -1,0 +1,48 @@
+package client
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// Selection is a part of the deliveries that one reader takes. It is one filter of
+// a consumer: a server is very slow with several, so that who wants several shards
+// reads each by itself. The zero Selection is all deliveries.
+type Selection struct {
+	tokens string // of the subject behind presence.deliver
+}
+
+// All selects every delivery.
+func All() Selection { return Selection{} }
+
+// InScope selects the deliveries to users of this homeserver (wire.Local), or of
+// others (wire.Remote).
+func InScope(scope wire.Scope) Selection { return Selection{string(scope) + ".>"} }
+
+// InShard selects one of streams.deliveries.shards (16) equal shares of a scope.
+// All deliveries to one remote server are in one shard, and so are all to one local
+// user: wire.Shard says in which.
+func InShard(scope wire.Scope, shard int) Selection {
+	return Selection{string(scope) + "." + strconv.Itoa(shard) + ".>"}
+}
+
+// ToServer selects the deliveries to users of one server, whatever the scope.
+func ToServer(server presence.ServerName) Selection {
+	return Selection{"*.*." + wire.EncodeToken(server.String()) + ".*"}
+}
+
+// ToUser selects the deliveries to one user.
+func ToUser(user presence.UserID) Selection {
+	return Selection{"*.*." + wire.EncodeToken(user.Server().String()) + "." + wire.EncodeToken(user.Localpart())}
+}
+
+// Filter returns the filter of s for a consumer.
+func (c *Client) Filter(s Selection) string {
+	if s.tokens == "" {
+		return c.subjects.Deliveries()
+	}
+	return strings.TrimSuffix(c.subjects.Deliveries(), ">") + s.tokens
+}
