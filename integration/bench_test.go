@@ -9,10 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/modules/static"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
