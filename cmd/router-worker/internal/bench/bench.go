@@ -50,13 +50,31 @@ func newBench(config Config, cases []Case, progress Progress) (*Bench, error) {
 func (b *Bench) Run(ctx context.Context) (Report, error) {
 	for round := range b.config.Rounds {
 		for i, s := range b.config.sites() {
-			if err := b.onSite(ctx, s, &visit{bench: b, round: round, table: &b.report.Tables[i]}); err != nil {
+			if err := b.insist(ctx, s, round, &b.report.Tables[i]); err != nil {
 				return Report{}, fmt.Errorf("measure on %s streams with %d replicas: %w", s.storage, s.replicas, err)
 			}
 		}
 	}
 	b.progress(b.done, b.done, "")
 	return b.report, nil
+}
+
+// maxAttempts bounds how often a round is tried whose connection breaks, as it does
+// where the machine has no time for the server.
+const maxAttempts = 3
+
+// errDisconnected is why a round does not count.
+var errDisconnected = errors.New("the connection broke")
+
+func (b *Bench) insist(ctx context.Context, s site, round int, table *Table) error {
+	before := b.done
+	for attempt := 1; ; attempt++ {
+		err := b.onSite(ctx, s, &visit{bench: b, round: round, table: table})
+		if attempt == maxAttempts || !errors.Is(err, errDisconnected) || ctx.Err() != nil {
+			return err
+		}
+		b.done = before
+	}
 }
 
 func (b *Bench) onSite(ctx context.Context, s site, v *visit) (err error) {
@@ -66,7 +84,11 @@ func (b *Bench) onSite(ctx context.Context, s site, v *visit) (err error) {
 	}
 	defer func() { err = errors.Join(err, v.ground.close(ctx)) }()
 	b.report.Machine.Server = v.ground.nc.ConnectedServerVersion()
-	return v.run(ctx)
+	err = v.run(ctx)
+	if err != nil && (v.ground.nc.Stats().Reconnects > 0 || !v.ground.nc.IsConnected()) {
+		return fmt.Errorf("%w: %w", errDisconnected, err)
+	}
+	return err
 }
 
 // tell tells what is measured next.
