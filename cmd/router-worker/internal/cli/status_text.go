@@ -57,14 +57,14 @@ func lettersText(letters map[wire.Reason]uint64) string {
 }
 
 func writeWorkers(w io.Writer, workers []stream.WorkerStatus) {
-	table := newTable(w, "WORKER\tVERSION\tCONFIG\tSTARTED\tPARTITIONS\tUPDATES/S\tDELIVERIES/S\tSTATE")
+	table := newTable(w, "WORKER", "VERSION", "CONFIG", "STARTED", "PARTITIONS", "UPDATES/S", "DELIVERIES/S", "STATE")
 	for _, worker := range workers {
 		hash := worker.ConfigHash
 		if worker.ConfigDiffers {
 			hash += " (differs)"
 		}
-		table.row("%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s", terminal.Escape(worker.ID), terminal.Escape(worker.Version), terminal.Escape(hash),
-			worker.Started.Local().Format(time.DateTime), ranges(worker.Partitions), worker.UpdatesPerSecond, worker.DeliveriesPerSecond, state(worker))
+		table.row(worker.ID, worker.Version, hash, worker.Started.Local().Format(time.DateTime), ranges(worker.Partitions),
+			perSecond(worker.UpdatesPerSecond), perSecond(worker.DeliveriesPerSecond), state(worker))
 	}
 	table.flush()
 }
@@ -81,7 +81,7 @@ func state(w stream.WorkerStatus) string {
 }
 
 func writePartitions(w io.Writer, partitions []stream.PartitionStatus) {
-	table := newTable(w, "PARTITION\tOWNER\tPOSITION\tPENDING\tOLDEST\tUPDATES/S")
+	table := newTable(w, "PARTITION", "OWNER", "POSITION", "PENDING", "OLDEST", "UPDATES/S")
 	for _, p := range partitions {
 		oldest := "-"
 		if p.Pending > 0 {
@@ -91,7 +91,7 @@ func writePartitions(w io.Writer, partitions []stream.PartitionStatus) {
 		if owner == "" {
 			owner = "none"
 		}
-		table.row("%d\t%s\t%d\t%d\t%s\t%.1f", p.Number, terminal.Escape(owner), p.Sequence, p.Pending, oldest, p.UpdatesPerSecond)
+		table.row(strconv.Itoa(p.Number), owner, strconv.FormatUint(p.Sequence, 10), strconv.FormatUint(p.Pending, 10), oldest, perSecond(p.UpdatesPerSecond))
 	}
 	table.flush()
 }
@@ -102,6 +102,8 @@ func counted(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %s", n, what)
 }
+
+func perSecond(rate float64) string { return strconv.FormatFloat(rate, 'f', 1, 64) }
 
 func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond)
