@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,7 @@ func (s *site) insist(ctx context.Context, user string, mark int) (uint64, error
 	defer cancel()
 	for {
 		attempt, end := context.WithTimeout(ctx, time.Second)
-		ack, err := s.js.Publish(attempt, s.subjects.Update(presence.MustUserID(user)), []byte(update(user, mark)), jetstream.WithMsgID(fmt.Sprint(mark)))
+		ack, err := s.js.Publish(attempt, s.subjects.Update(presence.MustUserID(user)), []byte(update(user, mark)), jetstream.WithMsgID(strconv.Itoa(mark)))
 		end()
 		if err == nil {
 			return ack.Sequence, nil
