@@ -49,7 +49,7 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	schedule := rand.New(rand.NewPCG(numbers.Uint64(), numbers.Uint64())) //nolint:gosec // Failures are to come back with the seed.
 	l := newLoad(numbers, campaignUsers, 3)
 	l.widen(campaignWide)
-	f := muster(t, l, binary)
+	f := muster(t, l, binary, tuned(e, numbers))
 	checkpoints := f.watch(ignore)
 	began := time.Now()
 	traffic := f.startTraffic(l, campaignRate)
@@ -59,7 +59,7 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	h := f.collect(0).History
 	h.Updates, h.Checkpoints = f.stored(updates), checkpoints()
 	return report{
-		seed: e.seed, took: time.Since(began), names: c.nemeses, strikes: strikes,
+		seed: e.seed, tuning: f.tuning, took: time.Since(began), names: c.nemeses, strikes: strikes,
 		history: h, problems: f.problems, verdict: integration.Check(h),
 	}
 }
@@ -113,6 +113,7 @@ func (c campaign) inLane(f *fleet, l lane, numbers *rand.Rand, count map[string]
 // report is what became of a campaign.
 type report struct {
 	seed     uint64
+	tuning   tuning
 	took     time.Duration
 	names    []nemesis
 	strikes  map[string]int
@@ -125,8 +126,8 @@ type report struct {
 func (r report) String() string {
 	var b strings.Builder
 	h := r.history
-	fmt.Fprintf(&b, "FAULT_SEED=%d, %v: %d updates, %d deliveries, %d dead letters, %d checkpoints seen, %d takeovers\n",
-		r.seed, r.took.Round(100*time.Millisecond), len(h.Updates), len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), takeovers(h.Checkpoints))
+	fmt.Fprintf(&b, "FAULT_SEED=%d, %v: %d updates, %d deliveries, %d dead letters, %d checkpoints seen, %d takeovers\n  workers with %v\n",
+		r.seed, r.took.Round(100*time.Millisecond), len(h.Updates), len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), takeovers(h.Checkpoints), r.tuning)
 	for _, n := range r.names {
 		fmt.Fprintf(&b, "  %3d x %s\n", r.strikes[n.name], n.name)
 	}

@@ -60,11 +60,11 @@ func (d *deployment) read(ctx context.Context, stream string, after uint64, each
 	return last
 }
 
-func sequenceOf(t *testing.T, m jetstream.Msg) uint64 {
-	t.Helper()
+func sequenceOf(tb testing.TB, m jetstream.Msg) uint64 {
+	tb.Helper()
 	meta, err := m.Metadata()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return meta.Sequence.Stream
 }
@@ -82,10 +82,10 @@ func (d *deployment) follow(ctx context.Context, stream string, from uint64, fil
 }
 
 // add decodes one message.
-func (c *collected) add(t *testing.T, m jetstream.Msg) {
-	t.Helper()
+func (c *collected) add(tb testing.TB, m jetstream.Msg) {
+	tb.Helper()
 	var err error
-	c.last = sequenceOf(t, m)
+	c.last = sequenceOf(tb, m)
 	switch subject := m.Subject(); {
 	case strings.HasPrefix(subject, "presence.deliver."):
 		err = c.delivery(m)
@@ -95,7 +95,7 @@ func (c *collected) add(t *testing.T, m jetstream.Msg) {
 		err = c.deadLetter(m)
 	}
 	if err != nil {
-		t.Errorf("message %d on %s: %v", c.last, m.Subject(), err)
+		tb.Errorf("message %d on %s: %v", c.last, m.Subject(), err)
 	}
 }
 
@@ -189,15 +189,15 @@ func (d *deployment) watchOn(ctx context.Context, seen *collected, each func(int
 }
 
 // verify checks that updates became of what was collected, and says the verdict.
-func (c collected) verify(t *testing.T, check func(integration.History) integration.Verdict, updates []integration.Update) integration.Verdict {
-	t.Helper()
+func (c collected) verify(tb testing.TB, check func(integration.History) integration.Verdict, updates []integration.Update) integration.Verdict {
+	tb.Helper()
 	h := c.History
 	h.Updates = updates
 	verdict := check(h)
-	t.Logf("%d updates, %d deliveries, %d dead letters, %d checkpoints seen: %s",
+	tb.Logf("%d updates, %d deliveries, %d dead letters, %d checkpoints seen: %s",
 		len(h.Updates), len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), verdict)
 	if !verdict.OK() {
-		t.Error("the router broke its promises")
+		tb.Error("the router broke its promises")
 	}
 	return verdict
 }

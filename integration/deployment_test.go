@@ -42,7 +42,7 @@ func testSettings() settings {
 // deployment is a nats-server process, a configuration, and the workers that run
 // with it.
 type deployment struct {
-	t        *testing.T
+	t        testing.TB
 	server   *natstest.Process
 	config   string // path of the configuration file
 	settings settings
@@ -70,19 +70,19 @@ func deployOn(t *testing.T, server *natstest.Process, l *load, over ...settings)
 }
 
 // configure makes a deployment that has no server.
-func configure(t *testing.T, url string, l *load, over ...settings) *deployment {
-	t.Helper()
+func configure(tb testing.TB, url string, l *load, over ...settings) *deployment {
+	tb.Helper()
 	subjects, err := wire.NewSubjects("presence")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	d := &deployment{t: t, settings: testSettings(), subjects: subjects, config: filepath.Join(t.TempDir(), "config.yaml"), binary: binaries.worker}
+	d := &deployment{t: tb, settings: testSettings(), subjects: subjects, config: filepath.Join(tb.TempDir(), "config.yaml"), binary: binaries.worker}
 	d.settings["NATS_URL"] = url
 	for _, s := range over {
 		maps.Copy(d.settings, s)
 	}
-	if err := os.WriteFile(d.config, l.configuration(t), 0o600); err != nil {
-		t.Fatal(err)
+	if err := os.WriteFile(d.config, l.configuration(tb), 0o600); err != nil {
+		tb.Fatal(err)
 	}
 	return d
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/integration"
@@ -17,7 +18,6 @@ import (
 const (
 	fleetSize    = 3               // servers, and workers
 	fleetGuests  = 4               // more workers at most that join and leave
-	fleetTTL     = time.Second     // of the workers' heartbeats
 	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
 )
 
@@ -27,9 +27,12 @@ const (
 type fleet struct {
 	*deployment
 
+	tuning  tuning
 	cluster *natstest.ProcessCluster
 	members []*member
 	guests  []*member // places for the workers of storms, empty but for those
+
+	workers []*workerProcess // all that there ever were
 
 	mu       sync.Mutex
 	problems []string // what went wrong, and is not in the history
@@ -41,25 +44,13 @@ type member struct {
 	process *workerProcess
 }
 
-// fleetSettings keep the time short until a worker is known to be gone, and have
-// workers wait for servers for as long as it takes.
-func fleetSettings() settings {
-	return settings{
-		"STREAMS_REPLICAS":      "3",
-		"NATS_CONNECT_TIMEOUT":  "5m",
-		"WORKER_START_TIMEOUT":  "5m",
-		"WORKER_TTL":            fleetTTL.String(),
-		"WORKER_COMMIT_TIMEOUT": "1s",
-	}
-}
-
-// muster starts a fleet of the program at binary, "" for the one under test.
-func muster(t *testing.T, l *load, binary string) *fleet {
+// muster starts a fleet of the program at binary.
+func muster(t *testing.T, l *load, binary string, tune tuning) *fleet {
 	t.Helper()
 	cluster := natstest.StartProcessCluster(t, fleetSize, natstest.ProcessOptions{Binary: binaries.natsServer})
-	f := &fleet{deployment: configure(t, cluster.URL(), l, fleetSettings()), cluster: cluster}
+	f := &fleet{deployment: configure(t, cluster.URL(), l, tune.settings()), tuning: tune, cluster: cluster}
 	f.binary = binary
-	f.nc = natstest.Connect(t, cluster.URL())
+	f.nc = natstest.Connect(t, cluster.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // Servers come and go.
 	f.js = natstest.JetStream(t, f.nc)
 	for range fleetSize {
 		m := f.place()
@@ -98,6 +89,7 @@ func (f *fleet) restart(m *member) {
 	f.t.Helper()
 	m.process = f.start(settings{"NATS_URL": m.link.URL()})
 	m.process.mostLines = 10 * maxLogLines
+	f.workers = append(f.workers, m.process)
 }
 
 // kill ends a worker at once.
@@ -139,6 +131,11 @@ func (f *fleet) restartServer(ctx context.Context, s *natstest.Process, signal s
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
+	return f.awaitCurrent(ctx)
+}
+
+// awaitCurrent waits until every server has caught up.
+func (f *fleet) awaitCurrent(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
 	defer cancel()
 	return f.cluster.AwaitCurrent(ctx, f.js)
@@ -153,6 +150,20 @@ func (f *fleet) settle() {
 		f.leave(m)
 		if code := m.process.cmd.ProcessState.ExitCode(); code != 0 {
 			f.problem("worker %s ended with exit code %d, want 0", m.process.id, code)
+		}
+	}
+	for _, w := range f.workers {
+		f.wantNoBreak(w)
+	}
+}
+
+// wantNoBreak wants a worker not to have taken a stream for one that went back or
+// was made again: nothing does that here.
+func (f *fleet) wantNoBreak(w *workerProcess) {
+	for _, text := range []string{broken, "claiming the partition anew", "checkpoints are gone"} {
+		lines, _ := w.log.matching(text)
+		for _, line := range lines {
+			f.problem("worker %s: %s", w.id, line)
 		}
 	}
 }

@@ -92,19 +92,19 @@ func TestLink(t *testing.T) {
 }
 
 // newLink returns a link that ends with the test.
-func newLink(t *testing.T, urls ...string) *integration.Link {
-	t.Helper()
+func newLink(tb testing.TB, urls ...string) *integration.Link {
+	tb.Helper()
 	servers := make([]string, len(urls))
 	for i, url := range urls {
 		servers[i] = strings.TrimPrefix(url, "nats://")
 	}
-	link, err := integration.NewLink(t.Context(), servers...)
+	link, err := integration.NewLink(tb.Context(), servers...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := link.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return link

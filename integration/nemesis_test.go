@@ -19,6 +19,9 @@ const (
 	lanes
 )
 
+// electionTime is about how long it takes until a leader that is gone is followed.
+const electionTime = 10 * time.Second
+
 // nemesis is a way to harm a fleet. Its strike harms and heals it again; the error
 // is about what could not be done.
 type nemesis struct {
@@ -36,6 +39,8 @@ func nemeses() []nemesis {
 		{"kill the leader of a stream", servers, killLeader},
 		{"kill a server", servers, killServer},
 		{"restart every server", servers, restartServers},
+		{"stop a server for longer than an election takes", servers, stopServer},
+		{"kill two servers", servers, killTwoServers},
 		{"cut a worker off", links, cutOff},
 		{"delay a worker", links, delay},
 		{"break a worker's connections", links, breakConnections},
@@ -55,7 +60,7 @@ func (f *fleet) pick(numbers *rand.Rand) *member { return f.members[numbers.IntN
 func killWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	m := f.pick(numbers)
 	f.kill(m)
-	after(ctx, upTo(numbers, 2*fleetTTL))
+	after(ctx, upTo(numbers, 2*f.tuning.ttl))
 	f.restart(m)
 	return nil
 }
@@ -64,7 +69,7 @@ func killWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 func stopWorker(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	m := f.pick(numbers)
 	m.process.signal(syscall.SIGSTOP)
-	after(ctx, fleetTTL+upTo(numbers, 2*fleetTTL))
+	after(ctx, f.tuning.ttl+upTo(numbers, 2*f.tuning.ttl))
 	m.process.signal(syscall.SIGCONT)
 	return nil
 }
@@ -74,7 +79,7 @@ func storm(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	guests := f.guests[:2+numbers.IntN(len(f.guests)-1)]
 	for _, g := range guests {
 		f.restart(g)
-		after(ctx, upTo(numbers, fleetTTL))
+		after(ctx, upTo(numbers, f.tuning.ttl))
 	}
 	for n, g := range guests {
 		if n%2 == 0 {
@@ -82,7 +87,7 @@ func storm(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 		} else {
 			f.kill(g)
 		}
-		after(ctx, upTo(numbers, fleetTTL/2))
+		after(ctx, upTo(numbers, f.tuning.ttl/2))
 	}
 	return nil
 }
@@ -107,12 +112,47 @@ func killLeader(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	return f.restartServer(ctx, leader, syscall.SIGKILL, upTo(numbers, 10*time.Second))
+	return f.restartServer(ctx, leader, syscall.SIGKILL, upTo(numbers, electionTime))
 }
 
 func killServer(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	server := f.cluster.Servers[numbers.IntN(len(f.cluster.Servers))]
 	return f.restartServer(ctx, server, syscall.SIGKILL, upTo(numbers, 2*time.Second))
+}
+
+// stopServer makes a zombie of a leader: when it wakes up, another one leads.
+func stopServer(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	leader, err := f.cluster.Leader(ctx, f.js, f.subjects.DeliveriesStream())
+	if err != nil {
+		return err
+	}
+	if err := leader.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	after(ctx, electionTime/2+upTo(numbers, electionTime))
+	if err := leader.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	return f.awaitCurrent(ctx)
+}
+
+// killTwoServers takes the majority away for a while.
+func killTwoServers(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	two := numbers.Perm(len(f.cluster.Servers))[:2]
+	for _, i := range two {
+		if err := f.cluster.Servers[i].Kill(); err != nil {
+			return err
+		}
+		after(ctx, upTo(numbers, time.Second))
+	}
+	after(ctx, upTo(numbers, 3*time.Second))
+	for _, i := range two {
+		if err := f.cluster.Servers[i].Start(ctx); err != nil {
+			return err
+		}
+		after(ctx, upTo(numbers, time.Second))
+	}
+	return f.awaitCurrent(ctx)
 }
 
 func restartServers(ctx context.Context, f *fleet, _ *rand.Rand) error {
@@ -129,7 +169,7 @@ func restartServers(ctx context.Context, f *fleet, _ *rand.Rand) error {
 func cutOff(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	link := f.pick(numbers).link
 	link.Hold([]integration.Direction{integration.ToServers, integration.ToClient, integration.Both}[numbers.IntN(3)])
-	after(ctx, fleetTTL+upTo(numbers, 3*fleetTTL))
+	after(ctx, f.tuning.ttl+upTo(numbers, 3*f.tuning.ttl))
 	if numbers.IntN(2) == 0 {
 		link.Cut()
 	}
@@ -152,10 +192,10 @@ func breakConnections(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	for range 3 {
 		link := f.pick(numbers).link
 		link.Hold(integration.ToClient)
-		after(ctx, fleetTTL/20+upTo(numbers, fleetTTL/4))
+		after(ctx, f.tuning.ttl/20+upTo(numbers, f.tuning.ttl/4))
 		link.Cut()
 		link.Pass()
-		after(ctx, upTo(numbers, fleetTTL))
+		after(ctx, upTo(numbers, f.tuning.ttl))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ const (
 
 // workerProcess is one router-worker process.
 type workerProcess struct {
-	t         *testing.T
+	t         testing.TB
 	id        string
 	cmd       *exec.Cmd
 	log       *workerLog
@@ -28,21 +28,21 @@ type workerProcess struct {
 
 // startProcess starts the router-worker at binary with arguments and variables over those of the
 // test. It is killed when the test ends; its log is part of a failure.
-func startProcess(t *testing.T, binary, id string, environ []string, args ...string) *workerProcess {
-	t.Helper()
-	w := &workerProcess{t: t, id: id, mostLines: maxLogLines, log: newWorkerLog(), exited: make(chan struct{})}
+func startProcess(tb testing.TB, binary, id string, environ []string, args ...string) *workerProcess {
+	tb.Helper()
+	w := &workerProcess{t: tb, id: id, mostLines: maxLogLines, log: newWorkerLog(), exited: make(chan struct{})}
 	w.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // The binary is our own; the process outlives this call.
 	w.cmd.Env = append(os.Environ(), environ...)
 	w.cmd.Stderr, w.cmd.Stdout = w.log, w.log
 	w.cmd.SysProcAttr = dieWithParent()
 	if err := w.cmd.Start(); err != nil {
-		t.Fatalf("start worker %s: %v", id, err)
+		tb.Fatalf("start worker %s: %v", id, err)
 	}
 	go func() {
 		defer close(w.exited)
 		_ = w.cmd.Wait() // The exit code is looked at where it matters.
 	}()
-	t.Cleanup(w.cleanUp)
+	tb.Cleanup(w.cleanUp)
 	return w
 }
 

@@ -215,3 +215,17 @@ func TestStopWhileWaitingForStreams(t *testing.T) {
 	w.log.await(t, "waiting, nothing is lost")
 	w.stop(t)
 }
+
+// A router that hangs is known long before it times out.
+func TestReadySaysWhatHangs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	h := newHeld()
+	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: time.Minute}})
+	last := s.publishMany(t, 0, 3)
+	await(t, h.asked, "call of the router")
+	w.wantReady(t, "1 partitions have updates and come no further, partition 0 for ")
+	close(h.release)
+	s.awaitPosition(t, last)
+	w.awaitReady(t)
+}

@@ -57,6 +57,7 @@ type ownership struct {
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
+	told    time.Time // when changes were logged last
 
 	joined   bool  // this worker was a member once
 	begun    bool  // this worker has had its share once
@@ -77,7 +78,7 @@ func (w *Worker) newOwnership() *ownership {
 			Worker: w.ID(), Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
 			Started: time.Now(), TTL: ttl.Milliseconds(),
 		},
-		changes: newChanges(),
+		rates: newRates(maxPartitions), changes: newChanges(),
 	}
 }
 
@@ -242,7 +243,7 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 		}
 	}
 	if missing+excess == 0 {
-		o.tellChanges()
+		o.tellChanges(now)
 	}
 	return missing
 }
@@ -259,7 +260,7 @@ func (o *ownership) now() wire.Heartbeat {
 	for i, p := range h.Partitions {
 		h.Claims[i] = o.tenures[p].claim
 	}
-	h.Updates, h.Deliveries = o.rates.updates, o.rates.deliveries
+	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
 	return h
 }
 

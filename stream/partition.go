@@ -32,10 +32,11 @@ func (e *lostError) Error() string {
 
 // partition is one claimed share of the updates, on its way through this worker.
 type partition struct {
-	id    partitionID
-	slots chan struct{} // one is taken for each staged unit
-	lost  atomic.Bool
-	stop  context.CancelCauseFunc // ends the partition's work
+	id     partitionID
+	slots  chan struct{} // one is taken for each staged unit
+	lost   atomic.Bool
+	inHand inHand
+	stop   context.CancelCauseFunc // ends the partition's work
 
 	// Of the committer's goroutine.
 	revision uint64 // of the newest checkpoint this worker knows to be its own

@@ -38,6 +38,7 @@ type reader struct {
 	continuity *continuity
 	partition  partitionID
 	position   position    // of the last update put into updates
+	compared   bool        // the position was compared with the stream just now, for a claim
 	updates    chan update // bounded: the consumer waits while it is full
 	stall      *stall
 }
@@ -86,11 +87,9 @@ func (r *reader) session(ctx context.Context) error {
 }
 
 func (r *reader) read(ctx context.Context) error {
-	resumed, err := r.continuity.resume(ctx, r.position, time.Time{})
-	if err != nil {
+	if err := r.compare(ctx); err != nil {
 		return err
 	}
-	r.position = resumed
 	consumer, err := r.consumer(ctx)
 	if err != nil {
 		return err
@@ -104,6 +103,21 @@ func (r *reader) read(ctx context.Context) error {
 		return err
 	}
 	return r.consume(ctx, consumer)
+}
+
+// compare finds out where to go on from the position. The first time, the claim has
+// done so: while a partition moves, every request counts.
+func (r *reader) compare(ctx context.Context) error {
+	if r.compared {
+		r.compared = false
+		return nil
+	}
+	resumed, err := r.continuity.resume(ctx, r.position, time.Time{})
+	if err != nil {
+		return err
+	}
+	r.position = resumed
+	return nil
 }
 
 func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {

@@ -158,11 +158,19 @@ func TestRepartitionGoesOn(t *testing.T) {
 	}
 	w := s.start(t, toEach(t, alice))
 	s.awaitCommitted(t, wire.Layout{Partitions: sharedPartitions})
+	if status := s.status(t); len(status.Partitions) != sharedPartitions {
+		t.Errorf("status shows %d partitions, want those that are served", len(status.Partitions))
+	}
 	if h := s.heartbeat(t, w.ID()); h.Generation != 0 || len(h.Partitions) != sharedPartitions {
 		t.Errorf("the worker serves %v of generation %d, want all of the old layout", h.Partitions, h.Generation)
 	}
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
+	for _, p := range s.status(t).Partitions {
+		if p.Owner != w.ID() {
+			t.Errorf("status shows %q as the owner of partition %d, want %q", p.Owner, p.Number, w.ID())
+		}
+	}
 	wantEachOnce(t, s.deliveries(t), last)
 }
 

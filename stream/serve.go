@@ -38,6 +38,7 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 		stopWork(reason)
 		stopTaking(reason)
 	})
+	defer w.progress.follow(p)()
 	r, read := w.reader(c), make(chan struct{})
 	w.readers.Go(func() {
 		defer close(read)
@@ -62,7 +63,7 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 func (w *Worker) reader(c claim) *reader {
 	return &reader{
 		nc: w.nc, js: w.js, subjects: w.subjects, continuity: w.claimer.continuity, partition: c.partition,
-		position: c.position, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
+		position: c.position, compared: true, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
 	}
 }
 
@@ -78,6 +79,7 @@ func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline,
 		if len(updates) == 0 {
 			return nil
 		}
+		p.inHand.took(len(updates))
 		w.telemetry.took(work, p.id.number, updates[len(updates)-1].pending)
 		if err := way.carry(work, p, updates); err != nil {
 			return err

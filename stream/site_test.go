@@ -47,6 +47,7 @@ func testConfig() stream.Config {
 	c.Streams.Updates.MaxBytes = -1
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
 	c.Worker.CommitTimeout = 2 * time.Second
+	c.Worker.Queries.Timeout = eventTimeout
 	c.Worker.StartTimeout = eventTimeout
 	c.Worker.StopTimeout = eventTimeout
 	c.Worker.TTL = 3 * time.Second

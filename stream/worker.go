@@ -44,6 +44,7 @@ type Worker struct {
 	claiming   *stall // of all partitions, as are the others
 	reading    *stall
 	routing    *stall
+	progress   *progress
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them
@@ -80,7 +81,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter, maxPartitions); err != nil {
 		return nil, err
 	}
 	w.assemble()
@@ -102,6 +103,7 @@ func (w *Worker) assemble() {
 	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = newStall(log, "claiming partitions"), newStall(log, "reading updates"), newStall(log, "routing updates")
+	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
@@ -130,7 +132,8 @@ func (w *Worker) Ready() error {
 	if !w.nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting())
+	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting(),
+		w.progress.waiting(time.Now()))
 }
 
 // Run shares the partitions with the other workers and routes the updates of its

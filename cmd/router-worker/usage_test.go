@@ -40,6 +40,10 @@ func TestWrongUsage(t *testing.T) {
 		{"requeue without IDs", "dead requeue", "takes IDs, or --all"},
 		{"requeue IDs and all", "dead requeue 1 --all", "takes IDs, or --all"},
 		{"requeue IDs by reason", "dead requeue 1 --reason malformed", "takes IDs, or --all"},
+		{"watch without a terminal", "status --watch", "--watch needs a terminal"},
+		{"watch as JSON", "status --watch --json", "--watch and --json exclude each other"},
+		{"short interval", "status --interval 10ms", "--interval is 10ms: want 500ms to 1h0m0s"},
+		{"negative patience", "status --late -1s", "--late is -1s: want 0s or more"},
 		{"no ID", "dead show first", `ID is "first": want a number`},
 		{"unknown reason", "dead list --reason bad", `--reason is "bad": want one of [malformed`},
 		{"negative limit", "dead list --limit -1", "--limit is -1: want 0 or more"},
@@ -66,7 +70,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
 		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition",
-		"dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
+		"status", "dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
 		"query current-states", "version",
 	} {
 		t.Run(command, func(t *testing.T) {

@@ -3,6 +3,7 @@ package federation
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"regexp"
@@ -21,14 +22,27 @@ type Key struct {
 var keyVersion = regexp.MustCompile(`^[a-zA-Z0-9_]+$`)
 
 // ParseKey returns the first key of a Matrix key file, whose lines are
-// "ed25519 <version> <seed in unpadded base64>".
+// "ed25519 <version> <seed in unpadded base64>", or of one in PEM as Dendrite has it.
 func ParseKey(file []byte) (Key, error) {
+	if block, _ := pem.Decode(file); block != nil {
+		return parsePEM(block)
+	}
 	for line := range strings.Lines(string(file)) {
 		if fields := strings.Fields(line); len(fields) > 0 {
 			return parseKey(fields)
 		}
 	}
 	return Key{}, fmt.Errorf("%w: the file holds none", ErrInvalidKey)
+}
+
+// parsePEM keeps the secret out of its errors.
+func parsePEM(block *pem.Block) (Key, error) {
+	version, found := strings.CutPrefix(block.Headers["Key-ID"], "ed25519:")
+	if block.Type != "MATRIX PRIVATE KEY" || !found {
+		return Key{}, fmt.Errorf("%w: the PEM block is %q with the Key-ID %q, want MATRIX PRIVATE KEY with ed25519:<version>",
+			ErrInvalidKey, block.Type, block.Headers["Key-ID"])
+	}
+	return newKey(version, block.Bytes)
 }
 
 // parseKey keeps the secret out of its errors.
@@ -39,14 +53,21 @@ func parseKey(fields []string) (Key, error) {
 	if fields[0] != "ed25519" {
 		return Key{}, fmt.Errorf("%w: the algorithm is not ed25519", ErrInvalidKey)
 	}
-	if !keyVersion.MatchString(fields[1]) {
-		return Key{}, fmt.Errorf("%w: the version is %q, want letters, digits and _", ErrInvalidKey, fields[1])
-	}
 	seed, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(fields[2], "="))
-	if err != nil || len(seed) != ed25519.SeedSize {
+	if err != nil {
+		seed = nil // The error would show a part of it.
+	}
+	return newKey(fields[1], seed)
+}
+
+func newKey(version string, seed []byte) (Key, error) {
+	if !keyVersion.MatchString(version) {
+		return Key{}, fmt.Errorf("%w: the version is %q, want letters, digits and _", ErrInvalidKey, version)
+	}
+	if len(seed) != ed25519.SeedSize {
 		return Key{}, fmt.Errorf("%w: the seed is not %d bytes in unpadded base64", ErrInvalidKey, ed25519.SeedSize)
 	}
-	return Key{id: "ed25519:" + fields[1], private: ed25519.NewKeyFromSeed(seed)}, nil
+	return Key{id: "ed25519:" + version, private: ed25519.NewKeyFromSeed(seed)}, nil
 }
 
 // ID returns the key's ID, such as ed25519:a_key.

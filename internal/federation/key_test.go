@@ -12,6 +12,10 @@ import (
 // seed is one of the Matrix specification (appendices, "Cryptographic Test Vectors").
 const seed = "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1"
 
+func pemOf(kind, id string) string {
+	return fmt.Sprintf("-----BEGIN %s-----\nKey-ID: %s\n\n%s=\n-----END %[1]s-----\n", kind, id, seed)
+}
+
 func TestParseKey(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -20,6 +24,9 @@ func TestParseKey(t *testing.T) {
 		{name: "one line", file: "ed25519 a_key " + seed + "\n", id: "ed25519:a_key"},
 		{name: "several lines, the first counts", file: "\n  ed25519 1 " + seed + "\r\ned25519 2 " + seed, id: "ed25519:1"},
 		{name: "padded", file: "ed25519 1 " + seed + "=", id: "ed25519:1"},
+		{name: "PEM", file: pemOf("MATRIX PRIVATE KEY", "ed25519:auto"), id: "ed25519:auto"},
+		{name: "PEM of another kind", file: pemOf("PRIVATE KEY", "ed25519:auto"), fault: `the PEM block is "PRIVATE KEY"`},
+		{name: "PEM without version", file: pemOf("MATRIX PRIVATE KEY", "auto"), fault: `with the Key-ID "auto"`},
 		{name: "empty", fault: "the file holds none"},
 		{name: "words", file: "ed25519 " + seed, fault: "the first line has 2 words, want 3"},
 		{name: "algorithm", file: "rsa 1 " + seed, fault: "the algorithm is not ed25519"},

@@ -32,9 +32,10 @@ func TestBoundOnStatesLosesNothing(t *testing.T) {
 		s.commit(t, eva, of(i, `"state":"online"`))
 	}
 	made.awaitHeld(t, 10)
-	if pending, undelivered := s.unacknowledged(t); pending != 10 || undelivered != 40 {
-		t.Errorf("%d deliveries are held and %d left to the server, want 10 and 40", pending, undelivered)
-	}
+	eventually(t, "holding of 10 deliveries, with 40 left to the server", func() bool {
+		pending, undelivered := s.unacknowledged(t)
+		return pending == 10 && undelivered == 40
+	})
 	if err := made.Ready(); err == nil || !strings.Contains(err.Error(), "holding as much as configured") {
 		t.Errorf("Ready() = %v, want that it is full", err)
 	}

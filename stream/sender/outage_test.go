@@ -72,9 +72,7 @@ func TestBatchThatMayHaveArrivedIsSentAgainUnchanged(t *testing.T) {
 	s.commit(t, eva, says(2, "second"))
 	s.commit(t, eva, says(3, "third"))
 	made.awaitHeld(t, 3)
-	if pending, _ := s.unacknowledged(t); pending != 3 {
-		t.Errorf("%d deliveries are unacknowledged before anything is sent, want 3", pending)
-	}
+	s.awaitUnacknowledged(t, 3)
 	far.takes()
 	again := far.next(t)
 	if again.ID != first.ID || show(again) != show(first) || !again.Time.Equal(first.Time) {
@@ -105,9 +103,7 @@ func TestNothingIsAcknowledgedBeforeItIsSent(t *testing.T) {
 	await(t, far.tried, "try")
 	s.commit(t, "@joe:somewhere.org", says(1, "first")) // the batch under way stands for it as well
 	made.awaitHeld(t, 2)
-	if pending, _ := s.unacknowledged(t); pending != 2 {
-		t.Errorf("%d deliveries are unacknowledged while a batch is under way, want 2", pending)
-	}
+	s.awaitUnacknowledged(t, 2)
 	close(release)
 	wantBatch(t, far.next(t), entry("first"))
 	s.awaitDone(t)

@@ -170,8 +170,10 @@ func (s *Sender) leave(ctx context.Context) {
 	if left := len(s.acks.pending); left > 0 {
 		s.log.Warn("deliveries that were sent are not acknowledged and come again", "deliveries", left)
 	}
-	s.acks.giveBack()
+	// In this order: a request of this sender that the server has not forgotten yet would
+	// get what is given back.
 	for _, i := range s.intakes {
 		i.unpin(ctx)
 	}
+	s.acks.giveBack()
 }

@@ -113,6 +113,16 @@ func (s *site) unacknowledged(t *testing.T) (pending int, undelivered uint64) {
 	return info.NumAckPending, info.NumPending
 }
 
+// awaitUnacknowledged waits until n deliveries are not acknowledged. That they were is
+// not undone, so that the wait ends only where they never were.
+func (s *site) awaitUnacknowledged(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d unacknowledged deliveries", n), func() bool {
+		pending, _ := s.unacknowledged(t)
+		return pending == n
+	})
+}
+
 // awaitDone waits until everything is acknowledged.
 func (s *site) awaitDone(t *testing.T) {
 	t.Helper()

@@ -23,6 +23,7 @@ type Heartbeat struct {
 	Claims     []uint64  `json:"claims"`               // Claims[i] is the sequence of the checkpoint that Partitions[i] was claimed with, 0 until it is
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
+	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
 }
 
 // Encode returns h as JSON, times in UTC.
@@ -65,6 +66,9 @@ func (h Heartbeat) Validate() error {
 	}
 	if h.Generation < 0 {
 		errs = append(errs, fmt.Errorf("generation is %d, want at least 0", h.Generation))
+	}
+	if len(h.Rates) > 0 && len(h.Rates) != len(h.Partitions) {
+		errs = append(errs, fmt.Errorf("partition_updates_per_second has %d entries, want one for each of %d partitions", len(h.Rates), len(h.Partitions)))
 	}
 	if len(h.Claims) != len(h.Partitions) {
 		errs = append(errs, fmt.Errorf("claims holds %d sequences, want one for each of %d partitions", len(h.Claims), len(h.Partitions)))
