@@ -1,7 +1,7 @@
 package integration_test
 
 import (
-	"fmt"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -51,14 +51,14 @@ func TestFaultRepartition(t *testing.T) {
 // repartition runs the command, which is to work out.
 func (d *deployment) repartition(n int) {
 	d.t.Helper()
-	command := d.command("topology", "repartition", fmt.Sprint(n))
+	command := d.command("topology", "repartition", strconv.Itoa(n))
 	command.awaitExit(0)
 }
 
 // killRepartition kills the command at a random moment of the way.
 func (d *deployment) killRepartition(l *load, n int) {
 	d.t.Helper()
-	command := d.command("topology", "repartition", fmt.Sprint(n))
+	command := d.command("topology", "repartition", strconv.Itoa(n))
 	command.awaitLog([]string{
 		"storing updates in the new layout", "waiting until workers have committed", "moving the positions", "waiting until workers have claimed",
 	}[l.numbers.IntN(4)])

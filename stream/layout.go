@@ -48,7 +48,12 @@ func (l layouts) serving(ctx context.Context) (wire.Layout, error) {
 	if err != nil {
 		return wire.Layout{}, err
 	}
-	// The record is read last: a move is in it before the transform is changed.
+	return l.servedOf(ctx, stored)
+}
+
+// servedOf is serving for those who know how updates are stored. The record is read
+// after that: a move is in it before the transform is changed.
+func (l layouts) servedOf(ctx context.Context, stored wire.Layout) (wire.Layout, error) {
 	record, _, err := l.record(ctx)
 	if err != nil {
 		return wire.Layout{}, err

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,10 @@ const (
 	statusTimeout = 15 * time.Second // for everything
 	statusReaders = 16               // partitions that are read at once
 )
+
+// ErrNotUpdates is wrapped by the error about a stream that has the name of the
+// updates stream and is not one.
+var ErrNotUpdates = errors.New("the stream does not share updates among partitions")
 
 // ReadStatus reads how the deployment with the subject prefix is doing. It needs
 // no worker, and two requests for each partition.
@@ -45,10 +50,14 @@ type statusReader struct {
 	subjects    wire.Subjects
 	checkpoints checkpoints
 	updates     *jetstream.StreamInfo
+	layout      wire.Layout // that workers serve
 }
 
 func (r *statusReader) read(ctx context.Context) (s Status, err error) {
 	if r.updates, err = r.info(ctx, r.subjects.UpdatesStream()); err != nil {
+		return Status{}, err
+	}
+	if r.layout, err = r.serving(ctx); err != nil {
 		return Status{}, err
 	}
 	s.Time = r.updates.TimeStamp
@@ -94,7 +103,10 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 	}
 	slices.SortFunc(heartbeats, func(a, b wire.Heartbeat) int { return strings.Compare(a.Worker, b.Worker) })
 	s.Workers = make([]WorkerStatus, 0, len(heartbeats))
-	for _, h := range heartbeats {
+	for i, h := range heartbeats {
+		if h.Generation != r.layout.Generation { // What it has are others.
+			heartbeats[i].Partitions = nil
+		}
 		s.Workers = append(s.Workers, WorkerStatus{
 			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
 			Leaving: h.Leaving, Missed: ages[h.Worker] > h.Lifetime(), HeardAgo: inSeconds(ages[h.Worker]),
@@ -106,11 +118,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 
 // partitions reads the partitions, some at once. The first error ends it.
 func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error) {
-	layout, err := newLayouts(r.js, r.subjects).serving(ctx)
-	if err != nil {
-		return nil, err
-	}
-	n := layout.Partitions
+	n := r.layout.Partitions
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	found := make([]PartitionStatus, n)
@@ -120,7 +128,7 @@ func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error
 		reading.Go(func() {
 			for p := range numbers {
 				var err error
-				if found[p], err = r.partition(ctx, partitionID{generation: layout.Generation, number: p}); err != nil {
+				if found[p], err = r.partition(ctx, p); err != nil {
 					fail(err)
 				}
 			}
@@ -134,7 +142,17 @@ func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error
 	return found, context.Cause(ctx)
 }
 
-func (r *statusReader) partition(ctx context.Context, id partitionID) (PartitionStatus, error) {
+// serving returns the layout that workers serve.
+func (r *statusReader) serving(ctx context.Context) (wire.Layout, error) {
+	stored, err := layoutOf(r.subjects, r.updates.Config)
+	if err != nil {
+		return wire.Layout{}, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
+	}
+	return newLayouts(r.js, r.subjects).servedOf(ctx, stored)
+}
+
+func (r *statusReader) partition(ctx context.Context, number int) (PartitionStatus, error) {
+	id := partitionID{r.layout.Generation, number}
 	checkpoint, err := r.checkpoints.read(ctx, id)
 	if err != nil {
 		return PartitionStatus{}, err
@@ -152,7 +170,7 @@ func (r *statusReader) partition(ctx context.Context, id partitionID) (Partition
 		return PartitionStatus{}, err
 	}
 	p := PartitionStatus{
-		Number: id.number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
+		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
 		Pending: left.updates, Resumes: resumes,
 	}
 	if left.updates > 0 {

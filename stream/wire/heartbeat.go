@@ -64,11 +64,11 @@ func (h Heartbeat) Validate() error {
 	if h.TTL <= 0 {
 		errs = append(errs, fmt.Errorf("ttl_ms is %d, want at least 1", h.TTL))
 	}
-	if len(h.Rates) > 0 && len(h.Rates) != len(h.Partitions) {
-		errs = append(errs, fmt.Errorf("partition_updates_per_second has %d entries, want one for each of %d partitions", len(h.Rates), len(h.Partitions)))
-	}
 	if h.Generation < 0 {
 		errs = append(errs, fmt.Errorf("generation is %d, want at least 0", h.Generation))
+	}
+	if len(h.Rates) > 0 && len(h.Rates) != len(h.Partitions) {
+		errs = append(errs, fmt.Errorf("partition_updates_per_second has %d entries, want one for each of %d partitions", len(h.Rates), len(h.Partitions)))
 	}
 	if len(h.Claims) != len(h.Partitions) {
 		errs = append(errs, fmt.Errorf("claims holds %d sequences, want one for each of %d partitions", len(h.Claims), len(h.Partitions)))
