@@ -1,4 +1,4 @@
-package stream
+package stream //nolint:testpackage // Exports the way from updates to messages to the tests.
 
 import (
 	"context"

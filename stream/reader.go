@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +26,7 @@ const (
 var (
 	errReconnected = errors.New("the connection was made again")
 	errGap         = errors.New("updates are missing between two that arrived")
+	errOverlooked  = errors.New("updates are stored and do not arrive")
 )
 
 // reader follows the updates of one partition, in order and without a gap, from
@@ -41,6 +43,9 @@ type reader struct {
 	compared   bool        // the position was compared with the stream just now, for a claim
 	updates    chan update // bounded: the consumer waits while it is full
 	stall      *stall
+
+	newest atomic.Uint64 // sequence of the newest update that arrived
+	full   atomic.Bool   // it waits for room in updates
 }
 
 // run puts updates into r.updates until ctx ends.
@@ -95,6 +100,7 @@ func (r *reader) read(ctx context.Context) error {
 		return err
 	}
 	defer r.delete(ctx, consumer)
+	r.newest.Store(r.position.next() - 1)
 	if err := r.reach(ctx, consumer); err != nil {
 		return err
 	}
@@ -170,7 +176,7 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer) error
 	// Asked for before the end: afterwards it would not wait for a handler that runs.
 	closed := consuming.Closed()
 	r.stall.endedFor(r.partition.number)
-	<-ctx.Done()
+	end(r.overlooked(ctx))
 	consuming.Stop()
 	<-closed // no handler runs any more: the position is ours again
 	return fmt.Errorf("read partition %d: %w", r.partition.number, context.Cause(ctx))
@@ -193,6 +199,9 @@ func (r *reader) receive(ctx context.Context, m jetstream.Msg, delivered uint64)
 		sequence: meta.Sequence.Stream, pending: meta.NumPending, time: meta.Timestamp,
 		epoch: r.position.epoch, created: r.position.created,
 	}
+	r.newest.Store(u.sequence)
+	r.full.Store(true)
+	defer r.full.Store(false)
 	select {
 	case r.updates <- u:
 		r.position = u.done()

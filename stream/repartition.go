@@ -108,8 +108,11 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 	from, move := record.Serving, *record.Move
 	done := Repartitioned{Before: from, Now: move.To, Changed: true}
 	r.told(Progress{Step: Switch, Total: move.To.Partitions})
-	if err := r.await(ctx, Drain, from.Partitions, r.draining(from, move.To)); err != nil {
+	if err := r.await(ctx, Drain, from.Partitions, r.draining(from, move)); err != nil {
 		return Repartitioned{}, fmt.Errorf("%w; updates are stored and wait; run the command again to go on", err)
+	}
+	if err := r.insist(ctx, func(ctx context.Context) error { return r.scale(ctx, move.Replicas) }); err != nil {
+		return Repartitioned{}, err
 	}
 	if err := r.insist(ctx, func(ctx context.Context) error { return r.position(ctx, from, move) }); err != nil {
 		return Repartitioned{}, err
@@ -117,7 +120,7 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 	if err := r.insist(ctx, func(ctx context.Context) error { return r.announce(ctx, move.To) }); err != nil {
 		return Repartitioned{}, err
 	}
-	return done, r.handOver(ctx, from, move.To)
+	return done, r.handOver(ctx, move.To)
 }
 
 // begin returns the record of the move that is to be made, which is stored before
@@ -149,6 +152,7 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 	record = wire.LayoutRecord{Serving: stored, Move: &wire.LayoutMove{
 		To:       wire.Layout{Generation: max(stored.Generation, newest) + 1, Partitions: r.partitions},
 		Sequence: updates.State.LastSeq, Time: updates.State.LastTime, Created: updates.Created,
+		Replicas: updates.Config.Replicas,
 	}}
 	return record, r.store(ctx, record, revision)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -120,6 +121,26 @@ func TestRepartition(t *testing.T) {
 	wantEachOnce(t, s.deliveries(t), last)
 	if done, err := s.repartition(t, 2, time.Second); err != nil || done.Changed {
 		t.Errorf("Run again = %+v, %v, want no change", done, err)
+	}
+}
+
+// Three replicas: while the transform changes there is one.
+func TestRepartitionOfReplicas(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	config.Streams.Partitions, config.Streams.Replicas = sharedPartitions, 3
+	s := newSiteOn(t, natstest.RunCluster(t, 3)[0], config)
+	w := s.start(t, toEach(t, alice))
+	stop := s.publishing(t)
+	for i, partitions := range []int{6, 2} {
+		s.mustRepartition(t, partitions, wire.Layout{Generation: i + 1, Partitions: partitions})
+	}
+	last := stop()
+	s.awaitCommitted(t, wire.Layout{Generation: 2, Partitions: 2})
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), last)
+	if info := s.updatesStream(t).CachedInfo(); info.Config.Replicas != 3 {
+		t.Errorf("the updates stream has %d replicas, want 3 as before", info.Config.Replicas)
 	}
 }
 

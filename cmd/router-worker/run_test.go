@@ -188,7 +188,7 @@ func TestRunServesHTTP(t *testing.T) {
 	js := jetStream(t, urlOf(env))
 	publishRaw(t, js, "presence.update.example%2Ecom.bob", bobIsOnline, nil)
 	publishRaw(t, js, "presence.update.example%2Ecom.bob", "{", nil)
-	wantAnswer(t, p, "/readyz", http.StatusOK, "ready\n")
+	wantAnswer(t, p, "/readyz", "ready\n")
 	fence(t, js)
 	metrics := awaitMetric(t, p, "presence_router_fenced_total")
 	for _, want := range []string{
@@ -216,8 +216,8 @@ func TestRunServesHTTP(t *testing.T) {
 		}
 	}
 	awaitAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 partitions of this worker's share are not claimed yet\n")
-	wantAnswer(t, p, "/healthz", http.StatusOK, "alive\n")
-	wantAnswer(t, p, "/debug/pprof/", http.StatusOK, "goroutine")
+	wantAnswer(t, p, "/healthz", "alive\n")
+	wantAnswer(t, p, "/debug/pprof/", "goroutine")
 }
 
 // awaitAnswer waits until the HTTP server answers so.
@@ -231,10 +231,10 @@ func awaitAnswer(t *testing.T, p *process, path string, status int, want string)
 	})
 }
 
-func wantAnswer(t *testing.T, p *process, path string, status int, want string) {
+func wantAnswer(t *testing.T, p *process, path, want string) {
 	t.Helper()
-	if code, body := get(t, p, path); code != status || !strings.Contains(body, want) {
-		t.Errorf("%s answers %d: %q, want %d and %q", path, code, body, status, want)
+	if code, body := get(t, p, path); code != http.StatusOK || !strings.Contains(body, want) {
+		t.Errorf("%s answers %d: %q, want 200 and %q", path, code, body, want)
 	}
 }
 

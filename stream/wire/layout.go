@@ -34,6 +34,7 @@ type LayoutMove struct {
 	Sequence uint64    `json:"sequence"` // of the updates stream: up to it no update is stored in the layout To
 	Time     time.Time `json:"time"`     // when the update at Sequence was stored
 	Created  time.Time `json:"created"`  // when the updates stream was created
+	Replicas int       `json:"replicas"` // that the updates stream has before and after the move
 }
 
 // Encode returns r as JSON.
@@ -68,6 +69,9 @@ func (r LayoutRecord) Validate() error {
 		}
 		if r.Move.Created.IsZero() {
 			errs = append(errs, errors.New("move.created is missing, want the creation time of the updates stream"))
+		}
+		if r.Move.Replicas < 1 {
+			errs = append(errs, fmt.Errorf("move.replicas is missing or %d, want at least 1", r.Move.Replicas))
 		}
 	}
 	return errors.Join(errs...)

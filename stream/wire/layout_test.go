@@ -47,7 +47,7 @@ func TestLayoutRecord(t *testing.T) {
 		{"no move", wire.LayoutRecord{Serving: wire.Layout{Generation: 3, Partitions: 8}}},
 		{"move", wire.LayoutRecord{
 			Serving: wire.Layout{Partitions: 16},
-			Move:    &wire.LayoutMove{To: wire.Layout{Generation: 1, Partitions: 24}, Sequence: 17, Time: at, Created: at},
+			Move:    &wire.LayoutMove{To: wire.Layout{Generation: 1, Partitions: 24}, Sequence: 17, Time: at, Created: at, Replicas: 3},
 		}},
 	}
 	for _, tt := range tests {
