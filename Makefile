@@ -14,6 +14,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PKG ?= ./...
 BENCH ?= .
 COUNT ?= 10
+BASE ?=
 FUZZTIME ?= 10s
 RACE_TIMEOUT ?= 30m
 FAULT_SEED ?= 1
@@ -76,12 +77,28 @@ planted: ## Plant mistakes in the worker, one after the other: the fault tests m
 	FAULT_SEED=$(FAULT_SEED) $(GO) test -tags planted ./integration -run '^TestPlanted$$' -count 1 -timeout $(FAULT_TIMEOUT) -v
 
 .PHONY: bench
-bench: ## Run the benchmarks BENCH (all) COUNT (10) times, for benchstat
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -p 1 -timeout 0 $(PKG)
+bench: $(call installed,$(BENCHSTAT)) ## Run the benchmarks BENCH (all) COUNT (10) times, and compare with the output BASE
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -p 1 -timeout 0 $(PKG) | tee bin/bench.txt
+	$(BIN)/benchstat $(BASE) bin/bench.txt
+
+.PHONY: ratios
+ratios: build ## Measure server and workers, in proportion to R
+	bin/router-worker bench
+
+.PHONY: growth
+growth: build ## Measure how cost grows, and draw docs/charts anew
+	bin/router-worker bench growth --charts docs/charts
+
+.PHONY: peers
+peers: build ## Measure other programs that do the same job, beside router-worker
+	cd integration/peers && $(GO) build -mod=mod -o ../../bin/watermill ./watermill && $(GO) build -mod=mod -o ../../bin/bare ./bare
+	bin/router-worker bench --recipients 1,10 --fan-in 0 --raw=false --latency=false --program watermill=bin/watermill --program bare=bin/bare
 
 .PHONY: tidy
-tidy: ## Bring go.mod and go.sum up to date
+tidy: ## Bring go.mod and go.sum up to date, of integration/peers too
 	$(GO) mod tidy
+	cd integration/peers && $(GO) mod tidy
 
 .PHONY: tidy-check
 tidy-check: ## Show what tidy would change; fail if anything

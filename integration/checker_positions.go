@@ -9,14 +9,16 @@ import (
 // checkpoints checks that each partition goes forwards, whichever workers have it
 // and however often it comes back to one.
 func (c *checker) checkpoints(seen []Checkpoint) {
-	last := make(map[int]Checkpoint)
+	type place struct{ generation, partition int }
+	last := make(map[place]Checkpoint)
 	for _, now := range seen {
-		before, known := last[now.Partition]
+		at := place{now.Generation, now.Partition}
+		before, known := last[at]
 		if known && compareCheckpoints(now, before) < 0 {
 			c.report(Backwards, "checkpoint of partition %d went from epoch %d, sequence %d, after %q by %s to epoch %d, sequence %d, after %q by %s", now.Partition,
 				before.Epoch, before.Sequence, before.After, before.Worker, now.Epoch, now.Sequence, now.After, now.Worker)
 		}
-		last[now.Partition] = now
+		last[at] = now
 	}
 }
 

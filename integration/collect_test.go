@@ -122,11 +122,11 @@ func (c *collected) checkpoint(m jetstream.Msg) error {
 	if err != nil {
 		return err
 	}
-	partition, err := c.subjects.ParseCheckpoint(m.Subject())
+	generation, partition, err := c.subjects.ParseCheckpoint(m.Subject())
 	if err != nil {
 		return err
 	}
-	c.Checkpoints = append(c.Checkpoints, integration.Checkpoint{Checkpoint: decoded, Partition: partition})
+	c.Checkpoints = append(c.Checkpoints, integration.Checkpoint{Checkpoint: decoded, Generation: generation, Partition: partition})
 	return nil
 }
 

@@ -118,21 +118,32 @@ func (d *deployment) command(args ...string) *workerProcess {
 	return startProcess(d.t, binaries.worker, args[0], nil, append(args, "--nats", d.server.URL())...)
 }
 
-// awaitCommitted waits until every stored update is committed.
+// awaitCommitted waits until every update is committed that is stored in the layout
+// that updates are stored in now.
 func (d *deployment) awaitCommitted() {
 	d.t.Helper()
-	for p := range partitions {
-		d.eventually(fmt.Sprintf("commit of partition %d", p), func(ctx context.Context) error { return d.committed(ctx, p) })
+	var layout wire.Layout
+	d.eventually("layout", func(ctx context.Context) error {
+		s, err := d.js.Stream(ctx, d.subjects.UpdatesStream())
+		if err == nil {
+			layout, err = d.subjects.ParseUpdateTransform(s.CachedInfo().Config.SubjectTransform.Destination)
+		}
+		return err
+	})
+	for p := range layout.Partitions {
+		d.eventually(fmt.Sprintf("commit of partition %d", p), func(ctx context.Context) error {
+			return d.committed(ctx, d.subjects.In(layout.Generation), p)
+		})
 	}
 }
 
 // committed compares times rather than sequences, which begin anew with a stream.
-func (d *deployment) committed(ctx context.Context, partition int) error {
-	last, err := d.lastMessage(ctx, d.subjects.UpdatesStream(), d.subjects.PartitionUpdates(partition))
+func (d *deployment) committed(ctx context.Context, subjects wire.Subjects, partition int) error {
+	last, err := d.lastMessage(ctx, subjects.UpdatesStream(), subjects.PartitionUpdates(partition))
 	if last == nil {
 		return err
 	}
-	m, err := d.lastMessage(ctx, d.subjects.DeliveriesStream(), d.subjects.Checkpoint(partition))
+	m, err := d.lastMessage(ctx, subjects.DeliveriesStream(), subjects.Checkpoint(partition))
 	if err != nil {
 		return err
 	}

@@ -249,7 +249,9 @@ func (c *committer) finish(ctx context.Context, g *group) {
 
 // done counts a unit whose position is reached.
 func (c *committer) done(ctx context.Context, u unit) {
-	u.partition.inHand.done(len(u.updates))
+	if u.staged { // Checkpoints that are written again are no progress.
+		u.partition.inHand.done(len(u.updates))
+	}
 	c.telemetry.done(ctx, u)
 }
 

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,10 +23,14 @@ func (w *Worker) join(ctx context.Context) (*ownership, func(), error) {
 	}
 	leave := func() { _ = hearing.Unsubscribe() } // The connection may be closed by then.
 	waiting := newStall(w.options.log, "reading who else is there")
-	if err := w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, o.readMembers); err != nil {
+	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
+		return errors.Join(o.begins(ctx), o.readMembers(ctx))
+	})
+	if err != nil {
 		leave()
 		return nil, nil, err
 	}
+	o.tellLayout()
 	return o, leave, nil
 }
 

@@ -75,7 +75,7 @@ func (s *progress) waiting(now time.Time) error {
 		if d := p.inHand.stuck(now); d > s.bound {
 			stuck++
 			if d > longest {
-				longest, number = d, p.number
+				longest, number = d, p.id.number
 			}
 		}
 	}

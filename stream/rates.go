@@ -17,13 +17,11 @@ type rates struct {
 
 // totals is how much a worker has committed so far.
 type totals struct {
-	updates    []int64 // by partition
+	updates    [maxPartitions]int64 // by partition
 	deliveries int64
 }
 
-func newRates(partitions int) rates {
-	return rates{at: time.Now(), last: totals{updates: make([]int64, partitions)}}
-}
+func newRates() rates { return rates{at: time.Now()} }
 
 // measure sets the rates anew.
 func (r *rates) measure(t *telemetry) {

@@ -60,7 +60,12 @@ func newSite(t *testing.T, changes ...func(*stream.Config)) *site {
 	for _, change := range changes {
 		change(&config)
 	}
-	server := natstest.Run(t)
+	return newSiteOn(t, natstest.Run(t), config)
+}
+
+// newSiteOn is newSite on a server that runs already.
+func newSiteOn(t *testing.T, server *natsserver.Server, config stream.Config) *site {
+	t.Helper()
 	subjects, err := wire.NewSubjects(config.Streams.Prefix)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,6 @@ import (
 const (
 	statusTimeout = 15 * time.Second // for everything
 	statusReaders = 16               // partitions that are read at once
-	maxPartitions = 256
 )
 
 // ErrNotUpdates is wrapped by the error about a stream that has the name of the
@@ -51,10 +50,14 @@ type statusReader struct {
 	subjects    wire.Subjects
 	checkpoints checkpoints
 	updates     *jetstream.StreamInfo
+	layout      wire.Layout // that workers serve
 }
 
 func (r *statusReader) read(ctx context.Context) (s Status, err error) {
 	if r.updates, err = r.info(ctx, r.subjects.UpdatesStream()); err != nil {
+		return Status{}, err
+	}
+	if r.layout, err = r.serving(ctx); err != nil {
 		return Status{}, err
 	}
 	s.Time = r.updates.TimeStamp
@@ -100,7 +103,10 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 	}
 	slices.SortFunc(heartbeats, func(a, b wire.Heartbeat) int { return strings.Compare(a.Worker, b.Worker) })
 	s.Workers = make([]WorkerStatus, 0, len(heartbeats))
-	for _, h := range heartbeats {
+	for i, h := range heartbeats {
+		if h.Generation != r.layout.Generation { // What it has are others.
+			heartbeats[i].Partitions = nil
+		}
 		s.Workers = append(s.Workers, WorkerStatus{
 			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
 			Leaving: h.Leaving, Missed: ages[h.Worker] > h.Lifetime(), HeardAgo: inSeconds(ages[h.Worker]),
@@ -112,10 +118,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 
 // partitions reads the partitions, some at once. The first error ends it.
 func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error) {
-	n, err := r.count()
-	if err != nil {
-		return nil, err
-	}
+	n := r.layout.Partitions
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	found := make([]PartitionStatus, n)
@@ -139,25 +142,23 @@ func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error
 	return found, context.Cause(ctx)
 }
 
-// count returns how many partitions the updates stream has.
-func (r *statusReader) count() (int, error) {
-	if transform := r.updates.Config.SubjectTransform; transform != nil {
-		for n := range maxPartitions {
-			if r.subjects.UpdateTransform(n+1) == transform.Destination {
-				return n + 1, nil
-			}
-		}
+// serving returns the layout that workers serve.
+func (r *statusReader) serving(ctx context.Context) (wire.Layout, error) {
+	stored, err := layoutOf(r.subjects, r.updates.Config)
+	if err != nil {
+		return wire.Layout{}, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
 	}
-	return 0, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
+	return newLayouts(r.js, r.subjects).servedOf(ctx, stored)
 }
 
 func (r *statusReader) partition(ctx context.Context, number int) (PartitionStatus, error) {
-	checkpoint, err := r.checkpoints.read(ctx, number)
+	id := partitionID{r.layout.Generation, number}
+	checkpoint, err := r.checkpoints.read(ctx, id)
 	if err != nil {
 		return PartitionStatus{}, err
 	}
 	resumes := checkpoint.revision > 0 && !checkpoint.Created.Equal(r.updates.Created)
-	from := getRequest{NextSubject: r.subjects.PartitionUpdates(number)}
+	from := getRequest{NextSubject: id.updates(r.subjects)}
 	if resumes {
 		after := checkpoint.Time.Add(time.Nanosecond)
 		from.StartTime = &after

@@ -30,14 +30,13 @@ type telemetry struct {
 	queryTimes  metric.Float64Histogram
 	replayed    metric.Int64Counter
 
-	updatesDone    []atomic.Int64 // by partition
+	updatesDone    [maxPartitions]atomic.Int64 // by partition
 	deliveriesDone atomic.Int64
 }
 
-func newTelemetry(meter metric.Meter, partitions int) (*telemetry, error) {
+func newTelemetry(meter metric.Meter) (*telemetry, error) {
 	m := maker{meter: meter}
 	t := &telemetry{
-		updatesDone: make([]atomic.Int64, partitions),
 		updates:     m.counter("presence_router_updates", "Updates that are done, by partition and outcome."),
 		deliveries:  m.counter("presence_router_deliveries", "Deliveries committed."),
 		deadLetters: m.counter("presence_router_dead_letters", "Dead letters committed, by reason."),
@@ -120,10 +119,10 @@ func (t *telemetry) done(ctx context.Context, u unit) {
 		t.deliveriesDone.Add(n)
 	}
 	updates := int64(len(u.updates))
-	t.updatesDone[u.partition.number].Add(updates)
+	t.updatesDone[u.partition.id.number].Add(updates)
 	dead = min(dead, updates)
-	t.outcome(ctx, u.partition.number, outcomeDead, dead)
-	t.outcome(ctx, u.partition.number, outcomeRouted, updates-dead)
+	t.outcome(ctx, u.partition.id.number, outcomeDead, dead)
+	t.outcome(ctx, u.partition.id.number, outcomeRouted, updates-dead)
 }
 
 func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, n int64) {
@@ -143,7 +142,7 @@ func (t *telemetry) fenced(ctx context.Context, partition int) {
 
 // totals returns what is done so far.
 func (t *telemetry) totals() totals {
-	done := totals{updates: make([]int64, len(t.updatesDone)), deliveries: t.deliveriesDone.Load()}
+	done := totals{deliveries: t.deliveriesDone.Load()}
 	for p := range t.updatesDone {
 		done.updates[p] = t.updatesDone[p].Load()
 	}

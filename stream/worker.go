@@ -37,6 +37,8 @@ type Worker struct {
 	instance   string // unique to this Worker: its commit IDs begin with it
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
+	layouts    layouts
+	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claimer
 	committer  *committer
 	claiming   *stall // of all partitions, as are the others
@@ -79,7 +81,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter, config.Streams.Partitions); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
 		return nil, err
 	}
 	w.assemble()
@@ -98,6 +100,7 @@ func (w *Worker) setWaiting(err error) {
 func (w *Worker) assemble() {
 	log := w.options.log
 	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
+	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = newStall(log, "claiming partitions"), newStall(log, "reading updates"), newStall(log, "routing updates")
 	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
@@ -111,7 +114,7 @@ func (w *Worker) assemble() {
 	w.committer = &committer{
 		nc: w.nc, checkpoints: points, subjects: w.subjects,
 		instance: w.instance, config: w.config.Worker, groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
-		staged: make(chan unit, w.config.Streams.Partitions*slotsPerPartition),
+		staged: make(chan unit, maxPartitions*slotsPerPartition),
 		idle:   make(map[*partition]position), served: make(map[*partition]served),
 		stall: newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
 	}

@@ -48,6 +48,8 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown reason", "dead list --reason bad", `--reason is "bad": want one of [malformed`},
 		{"negative limit", "dead list --limit -1", "--limit is -1: want 0 or more"},
 		{"demo at no address", "demo --listen 4222", `--listen is "4222": want host:port`},
+		{"partitions that are no number", "topology repartition many", `N is "many": want a number`},
+		{"negative wait", "topology repartition 8 --wait -1s", "--wait is -1s: want 0 or more"},
 		{"config that is missing", "run --config /nonexistent/config.yaml", "no such file"},
 	}
 	for _, tt := range tests {
@@ -67,7 +69,7 @@ func TestWrongUsage(t *testing.T) {
 func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply",
+		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition",
 		"status", "dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
 		"query current-states", "version",
 	} {

@@ -54,6 +54,7 @@ func TestDecodeHeartbeatRefuses(t *testing.T) {
 		{"no ttl", `{"worker":"w","instance":"i"}`, "ttl_ms is 0, want at least 1"},
 		{"rates of other partitions", `{"worker":"w","instance":"i","ttl_ms":1,"partitions":[1,2],"claims":[1,2],"partition_updates_per_second":[1]}`, "partition_updates_per_second has 1 entries, want one for each of 2 partitions"},
 		{"no claims", `{"worker":"w","instance":"i","ttl_ms":1,"partitions":[1]}`, "claims holds 0 sequences, want one for each of 1 partitions"},
+		{"bad generation", `{"worker":"w","instance":"i","ttl_ms":1,"generation":-1}`, "generation is -1, want at least 0"},
 		{"bad partition", `{"worker":"w","instance":"i","ttl_ms":1,"partitions":[-1],"claims":[0]}`, "partitions holds -1, want at least 0"},
 	}
 	for _, tt := range tests {

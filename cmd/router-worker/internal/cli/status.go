@@ -45,11 +45,11 @@ for attention. It is read from the streams: no worker has to run.`,
 		if err := p.checkStatus(flags); err != nil {
 			return err
 		}
-		return p.asClient(ctx, func(ctx context.Context, c *session) error {
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
 			if flags.watch {
-				return p.watchStatus(ctx, c, flags)
+				return p.watchStatus(ctx, s, flags)
 			}
-			return p.showStatus(ctx, c, flags)
+			return p.showStatus(ctx, s, flags)
 		})
 	})
 }
@@ -77,8 +77,8 @@ type statusReport struct {
 	Warnings []string `json:"warnings"`
 }
 
-func (p *program) showStatus(ctx context.Context, c *session, flags statusFlags) error {
-	status, err := stream.ReadStatus(ctx, c.js.Conn(), c.config.Streams.Prefix)
+func (p *program) showStatus(ctx context.Context, s *session, flags statusFlags) error {
+	status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix)
 	if err != nil {
 		return err
 	}
@@ -91,12 +91,12 @@ func (p *program) showStatus(ctx context.Context, c *session, flags statusFlags)
 
 // watchStatus shows the status until ctx ends. While it cannot be read, it says
 // why.
-func (p *program) watchStatus(ctx context.Context, c *session, flags statusFlags) error {
+func (p *program) watchStatus(ctx context.Context, s *session, flags statusFlags) error {
 	screen, _ := terminal.NewScreen(p.Stdout)
 	tick := time.NewTicker(flags.interval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		status, err := stream.ReadStatus(ctx, c.js.Conn(), c.config.Streams.Prefix)
+		status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix)
 		text := statusText(status, flags.late)
 		if err != nil {
 			text = terminal.EscapeLines(explain(err).Error())

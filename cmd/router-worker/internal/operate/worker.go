@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/nats-io/nats.go"
 
@@ -37,7 +38,7 @@ func NewDispatcher(c config.Config, t *Telemetry, log *slog.Logger) (*routing.Di
 }
 
 // RunWorker runs a worker on nc until ctx ends, and lets ready know how it is
-// doing.
+// doing. The modules of c are of no use to anybody else afterwards.
 func RunWorker(ctx context.Context, nc *nats.Conn, c config.Config, t *Telemetry, ready *Readiness, log *slog.Logger) error {
 	dispatcher, err := NewDispatcher(c, t, log)
 	if err != nil {
@@ -50,10 +51,20 @@ func RunWorker(ctx context.Context, nc *nats.Conn, c config.Config, t *Telemetry
 	if err != nil {
 		return fmt.Errorf("make the worker: %w", err)
 	}
+	forget(c.Modules)
 	ready.Set(worker.Ready)
 	err = worker.Run(ctx)
 	leaveBehind(ctx, dispatcher, log)
 	return err
+}
+
+// forget lets go of what modules were built from, for a long list of routes many
+// times as much memory as they made of it, and gives it back to the system.
+func forget(entries []modules.Entry) {
+	for i := range entries {
+		entries[i].Config = nil
+	}
+	debug.FreeOSMemory()
 }
 
 // leaveBehind gives calls of routers that were abandoned a moment to return.

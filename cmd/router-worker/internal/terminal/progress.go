@@ -50,6 +50,20 @@ func (p *Progress) Show(done int64, count int) {
 	_, _ = fmt.Fprintf(p.to, "\r\x1b[K%s%d updates, %.0f/s", p.bar(done), count, rate)
 }
 
+// Step draws the bar anew, with what is done next beside it. Where all is done, it
+// takes the bar away.
+func (p *Progress) Step(done, total int, what string) {
+	if p.to == nil {
+		return
+	}
+	if done == total {
+		p.Clear()
+		return
+	}
+	p.drawn, p.total = time.Now(), int64(total)
+	_, _ = fmt.Fprintf(p.to, "\r\x1b[K%s%s", p.bar(int64(done)), what)
+}
+
 // Clear takes the bar away, so that something else can be written.
 func (p *Progress) Clear() {
 	if p.to != nil && !p.drawn.IsZero() {

@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+const (
+	latencyTimeout = 30 * time.Second // for what is under way at the end
+	latencyTick    = time.Millisecond
+)
+
+// steady is one measurement of latency: updates are published at a steady rate,
+// whatever becomes of them, and a reader waits for their deliveries. Latency is the
+// time from when an update was due to be published to when its delivery is read.
+type steady struct {
+	ground   *ground
+	load     *load
+	rate     float64       // updates per second
+	duration time.Duration // of publishing
+
+	began    time.Time
+	total    int
+	done     chan struct{} // closed when all deliveries are read
+	mu       sync.Mutex
+	seen     int
+	measured []time.Duration
+	failed   error
+}
+
+func (s *steady) measure(ctx context.Context) (f Figures, err error) {
+	s.total, s.done = int(s.rate*s.duration.Seconds()), make(chan struct{})
+	if err := s.ground.renew(ctx, s.load.workload.Partitions); err != nil {
+		return Figures{}, err
+	}
+	workers, err := s.ground.hire("", s.load)
+	defer func() { err = errors.Join(err, workers.dismiss()) }()
+	if err != nil {
+		return Figures{}, err
+	}
+	if err := s.awaitClaims(ctx, workers); err != nil {
+		return Figures{}, err
+	}
+	reading, err := s.read(ctx)
+	if err != nil {
+		return Figures{}, err
+	}
+	defer reading.Stop()
+	if err := s.publish(ctx); err != nil {
+		return Figures{}, err
+	}
+	if err := s.await(ctx); err != nil {
+		return Figures{}, err
+	}
+	return latencies(s.measured), nil
+}
+
+// awaitClaims waits until every partition has a checkpoint.
+func (s *steady) awaitClaims(ctx context.Context, workers *crew) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	gauge := s.ground.count(1)
+	defer gauge.stop()
+	for {
+		claimed, _, err := gauge.next(ctx)
+		if err != nil {
+			return errors.Join(fmt.Errorf("wait for the worker: %w", err), workers.gone())
+		}
+		if claimed >= s.load.workload.Partitions {
+			return nil
+		}
+	}
+}
+
+func (s *steady) read(ctx context.Context) (jetstream.ConsumeContext, error) {
+	consumer, err := s.ground.js.OrderedConsumer(ctx, s.ground.subjects.DeliveriesStream(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.ground.subjects.Deliveries()},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	consuming, err := consumer.Consume(s.received, jetstream.PullMaxMessages(pending))
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	return consuming, nil
+}
+
+// received notes the latency of the updates in a delivery, but for the first
+// tenth of all.
+func (s *steady) received(m jetstream.Msg) {
+	at := time.Now()
+	delivery, err := wire.DecodeDelivery(m.Data())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failed = err
+		close(s.done)
+		return
+	}
+	for i := range delivery.States {
+		sequence := delivery.States[i].Published().Position
+		if n := int(sequence) - 1; float64(n) >= warmUp*float64(s.total) { //nolint:gosec // It fits.
+			s.measured = append(s.measured, at.Sub(s.due(n)))
+		}
+		if s.seen++; s.seen == s.total {
+			close(s.done)
+		}
+	}
+}
+
+// due returns when the n-th update is to be published.
+func (s *steady) due(n int) time.Time {
+	return s.began.Add(time.Duration(float64(n) / s.rate * float64(time.Second)))
+}
+
+func (s *steady) publish(ctx context.Context) error {
+	p, err := s.ground.publishing()
+	if err != nil {
+		return err
+	}
+	ticks := time.NewTicker(latencyTick)
+	defer ticks.Stop()
+	s.mu.Lock()
+	s.began = time.Now()
+	s.mu.Unlock()
+	for n := 0; n < s.total; {
+		for ; n < s.total && !time.Now().Before(s.due(n)); n++ {
+			u := s.load.update(n)
+			if err := p.publish(u.subject, u.data); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return fmt.Errorf("publish updates: %w", context.Cause(ctx))
+		}
+	}
+	return p.done(ctx)
+}
+
+func (s *steady) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, latencyTimeout)
+	defer cancel()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return fmt.Errorf("%d of %d updates have come as deliveries: %w", s.arrived(), s.total, ctx.Err())
+	}
+	return s.failed
+}
+
+func (s *steady) arrived() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
+}

@@ -1,0 +1,46 @@
+package stream
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// Stored is one update as a reader hands it on.
+type Stored struct {
+	Subject string
+	Data    []byte
+}
+
+// RoutingPath returns a function that takes a batch of updates from bytes to encoded
+// messages and returns how many those are.
+func RoutingPath(dispatcher *routing.Dispatcher, subjects wire.Subjects, stored []Stored) func(context.Context) (int, error) {
+	const maxPayload, maxBytes = 1 << 20, 4 << 20
+	config := DefaultStreamsConfig()
+	updates := make([]update, len(stored))
+	for i, s := range stored {
+		updates[i] = update{subject: s.Subject, data: s.Data, sequence: uint64(i) + 1, time: time.Unix(0, 0), epoch: 1}
+	}
+	r := router{
+		dispatcher: dispatcher, subjects: subjects, maxBytes: config.Updates.MaxUpdateBytes,
+		stall: newStall(slog.New(slog.DiscardHandler), "routing"),
+	}
+	e := encoder{
+		subjects: subjects, isLocal: func(presence.ServerName) bool { return true }, config: config.Deliveries,
+		maxPayload: maxPayload, maxBytes: maxBytes,
+	}
+	return func(ctx context.Context) (int, error) {
+		parts, err := r.route(ctx, r.decode(0, updates))
+		messages := 0
+		for _, part := range parts {
+			for u := range e.units(part) {
+				messages += len(u.messages)
+			}
+		}
+		return messages, err
+	}
+}
