@@ -162,7 +162,7 @@ func (f *fleet) settle(within time.Duration) {
 // uncommitted returns nil where every stored update is committed.
 func (f *fleet) uncommitted(ctx context.Context) error {
 	for p := range partitions {
-		if err := f.committed(ctx, p); err != nil {
+		if err := f.committed(ctx, f.subjects, p); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
