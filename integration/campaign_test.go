@@ -26,18 +26,20 @@ type campaign struct {
 	nemeses []nemesis
 	window  time.Duration // how long they strike
 	each    bool          // whether each strikes at least once, however long that takes
+
+	patience time.Duration // with workers that have to catch up afterwards
 }
 
 // campaigns returns what to run: all nemeses together, and where there is time each
 // alone before.
 func campaigns(e effort) []campaign {
-	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 40), each: e.full()}
+	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 40), each: e.full(), patience: commitTimeout}
 	if !e.full() {
 		return []campaign{together}
 	}
 	var all []campaign
 	for _, n := range nemeses() {
-		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, window: e.window(0, 4), each: true})
+		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout})
 	}
 	return append(all, together)
 }
@@ -55,7 +57,7 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	traffic := f.startTraffic(l, campaignRate)
 	strikes := c.strike(f, schedule)
 	updates := traffic.stop()
-	f.settle()
+	f.settle(c.patience)
 	h := f.collect(0).History
 	h.Updates, h.Checkpoints = f.stored(updates), checkpoints()
 	return report{

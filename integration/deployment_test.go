@@ -176,7 +176,15 @@ func (d *deployment) lastMessage(ctx context.Context, stream, subject string) (*
 // eventually tries until it works out.
 func (d *deployment) eventually(what string, try func(context.Context) error) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), commitTimeout)
+	if err := retry(d.t.Context(), commitTimeout, try); err != nil {
+		d.t.Fatalf("no %s after %v: %v", what, commitTimeout, err)
+	}
+}
+
+// retry tries for a while until it works out, and returns the last error where it
+// does not.
+func retry(ctx context.Context, within time.Duration, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
@@ -186,15 +194,15 @@ func (d *deployment) eventually(what string, try func(context.Context) error) {
 		err := try(attempt)
 		end()
 		if err == nil {
-			return
+			return nil
 		}
-		if ctx.Err() == nil {
+		if ctx.Err() == nil || last == nil {
 			last = err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			d.t.Fatalf("no %s after %v: %v", what, commitTimeout, last)
+			return last
 		}
 	}
 }

@@ -141,11 +141,13 @@ func (f *fleet) awaitCurrent(ctx context.Context) error {
 	return f.cluster.AwaitCurrent(ctx, f.js)
 }
 
-// settle waits until every update is committed, and ends the workers, which all
-// have to be there and to end in good order.
-func (f *fleet) settle() {
+// settle waits until every update is committed, for a while, and ends the workers,
+// which all have to be there and to end in good order.
+func (f *fleet) settle(within time.Duration) {
 	f.t.Helper()
-	f.awaitCommitted()
+	if err := retry(f.t.Context(), within, f.uncommitted); err != nil {
+		f.problem("the workers do not catch up within %v: %v", within, err)
+	}
 	for _, m := range f.members {
 		f.leave(m)
 		if code := m.process.cmd.ProcessState.ExitCode(); code != 0 {
@@ -155,6 +157,16 @@ func (f *fleet) settle() {
 	for _, w := range f.workers {
 		f.wantNoBreak(w)
 	}
+}
+
+// uncommitted returns nil where every stored update is committed.
+func (f *fleet) uncommitted(ctx context.Context) error {
+	for p := range partitions {
+		if err := f.committed(ctx, f.subjects, p); err != nil {
+			return fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return nil
 }
 
 // wantNoBreak wants a worker not to have taken a stream for one that went back or

@@ -11,7 +11,10 @@ import (
 	"github.com/presence-router/presence-router/integration"
 )
 
-const plantedCampaign = 10 * time.Second
+const (
+	plantedCampaign = 10 * time.Second
+	plantedPatience = 15 * time.Second // some mistakes keep workers from ever catching up
+)
 
 // TestPlanted runs workers with a mistake that a build tag plants in them: the
 // checker has to find what it breaks.
@@ -46,7 +49,8 @@ func TestPlanted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.tag, func(t *testing.T) {
 			e := newEffort(t)
-			r := campaign{name: tt.tag, nemeses: tt.by, window: plantedCampaign, each: true}.run(t, e, buildPlanted(t, tt.tag))
+			c := campaign{name: tt.tag, nemeses: tt.by, window: plantedCampaign, each: true, patience: plantedPatience}
+			r := c.run(t, e, buildPlanted(t, tt.tag))
 			t.Log(r)
 			for _, fault := range tt.want {
 				if r.verdict.Faults[fault] == 0 {
