@@ -1,4 +1,4 @@
-package stream
+package stream //nolint:testpackage // Exports the way from bytes to messages to the benchmark.
 
 import (
 	"context"
