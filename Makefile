@@ -72,6 +72,10 @@ faults: ## Run the fault tests with FAULT_SEED (1) for FAULT_DURATION (10m)
 	echo "$$list" | grep -q '^TestFault' || { echo "integration has no TestFault" >&2; exit 1; }
 	FAULT_SEED=$(FAULT_SEED) FAULT_DURATION=$(FAULT_DURATION) $(GO) test ./integration -run '^TestFault' -count 1 -timeout $(FAULT_TIMEOUT) -v
 
+.PHONY: planted
+planted: ## Plant mistakes in the worker, one after the other: the fault tests must find each
+	FAULT_SEED=$(FAULT_SEED) $(GO) test -tags planted ./integration -run '^TestPlanted$$' -count 1 -timeout $(FAULT_TIMEOUT) -v
+
 .PHONY: bench
 bench: $(call installed,$(BENCHSTAT)) ## Run the benchmarks BENCH (all) COUNT (10) times, and compare with the output BASE
 	@mkdir -p bin

@@ -24,7 +24,7 @@ const (
 	Stray      Fault = "stray"      // somebody got what nobody chose them for, or what was never published
 	Mislabeled Fault = "mislabeled" // subject, sequence or Presence-Source is not the one of the update
 	WrongDead  Fault = "wrong dead" // a dead letter is missing, there twice, uncalled for or of another reason
-	Backwards  Fault = "backwards"  // a checkpoint went back
+	Backwards  Fault = "backwards"  // a partition's checkpoint went back, or its deliveries did
 )
 
 // Verdict is what Check found.
@@ -74,6 +74,9 @@ func check(h History, reader bool) Verdict {
 	c.missing(h.Updates)
 	c.deadLetters(h)
 	c.checkpoints(h.Checkpoints)
+	if !reader {
+		c.sources(h.Deliveries)
+	}
 	return c.verdict
 }
 
@@ -227,41 +230,4 @@ func (c *checker) deadLetters(h History) {
 	for _, u := range wanted {
 		c.report(WrongDead, "there is no letter about %.80q, want one with the reason %s", u.JSON, u.Reason)
 	}
-}
-
-// checkpoints checks that each partition goes forwards, whoever has it.
-func (c *checker) checkpoints(seen []Checkpoint) {
-	last := make(map[int]Checkpoint)
-	for _, now := range seen {
-		before, known := last[now.Partition]
-		if known && compareCheckpoints(now, before) < 0 {
-			c.report(Backwards, "checkpoint of partition %d went from epoch %d, sequence %d, after %q to epoch %d, sequence %d, after %q", now.Partition,
-				before.Epoch, before.Sequence, before.After, now.Epoch, now.Sequence, now.After)
-		}
-		last[now.Partition] = now
-	}
-}
-
-// compareCheckpoints compares how far two checkpoints of one partition are. An
-// update that is done up to a recipient is less than one that is done.
-func compareCheckpoints(a, b Checkpoint) int {
-	return cmp.Or(
-		cmp.Compare(a.Epoch, b.Epoch),
-		cmp.Compare(a.Sequence, b.Sequence),
-		compareAfter(a.After, b.After),
-	)
-}
-
-func compareAfter(a, b presence.UserID) int {
-	if a.IsZero() || b.IsZero() {
-		return cmp.Compare(doneFirst(b), doneFirst(a))
-	}
-	return a.Compare(b)
-}
-
-func doneFirst(after presence.UserID) int {
-	if after.IsZero() {
-		return 0
-	}
-	return 1
 }

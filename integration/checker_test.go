@@ -50,12 +50,22 @@ func TestCheckCatches(t *testing.T) {
 			func(h *integration.History) {
 				h.Deliveries[0], h.Deliveries[2] = h.Deliveries[2], h.Deliveries[0]
 			},
-			map[integration.Fault]int{integration.Reordered: 2},
+			map[integration.Fault]int{integration.Reordered: 2, integration.Backwards: 1},
 		},
 		{
 			"the epoch goes back",
 			func(h *integration.History) { h.Deliveries[2].Epoch-- },
-			map[integration.Fault]int{integration.Reordered: 2},
+			map[integration.Fault]int{integration.Reordered: 2, integration.Backwards: 1},
+		},
+		{
+			"a batch is delivered again for somebody else",
+			func(h *integration.History) {
+				h.Updates[0].Recipients = append(slices.Clone(h.Updates[0].Recipients), presence.MustUserID("@eve:example.com"))
+				h.Updates[1].Recipients = h.Updates[0].Recipients
+				late := deliveryOf(t, presence.MustUserID("@eve:example.com"), h.Updates[0:2])
+				h.Deliveries = append(h.Deliveries, late)
+			},
+			map[integration.Fault]int{integration.Backwards: 1},
 		},
 		{
 			"a byte of a state is altered",
@@ -114,6 +124,11 @@ func TestCheckCatches(t *testing.T) {
 				h.Checkpoints[2].After = presence.MustUserID("@b:example.com")
 			},
 			map[integration.Fault]int{integration.Backwards: 1},
+		},
+		{
+			"a worker gets a partition back",
+			func(h *integration.History) { h.Checkpoints[1].Worker = "second" },
+			map[integration.Fault]int{},
 		},
 	}
 	for _, tt := range tests {

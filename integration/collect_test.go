@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -28,50 +27,65 @@ func (d *deployment) collect(after uint64) collected {
 	c := collected{subjects: d.subjects, last: after}
 	ctx, cancel := context.WithTimeout(d.t.Context(), commitTimeout)
 	defer cancel()
-	s, err := d.js.Stream(ctx, d.subjects.DeliveriesStream())
+	c.last = d.read(ctx, d.subjects.DeliveriesStream(), after, func(m jetstream.Msg) { c.add(d.t, m) })
+	return c
+}
+
+// read reads what a stream holds behind a sequence by now, and returns where that
+// ends.
+func (d *deployment) read(ctx context.Context, stream string, after uint64, each func(jetstream.Msg)) uint64 {
+	d.t.Helper()
+	s, err := d.js.Stream(ctx, stream)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	end := s.CachedInfo().State.LastSeq
 	if s.CachedInfo().State.Msgs == 0 || end <= after {
-		return c
+		return after
 	}
-	messages, stop := d.follow(ctx, after+1)
-	defer stop()
-	for c.last < end {
+	messages, err := d.follow(ctx, stream, after+1)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer messages.Stop()
+	last := after
+	for last < end {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			d.t.Fatalf("read deliveries behind %d up to %d: %v", c.last, end, err)
+			d.t.Fatalf("read stream %s behind %d up to %d: %v", stream, last, end, err)
 		}
-		c.add(d.t, m)
+		each(m)
+		last = sequenceOf(d.t, m)
 	}
-	return c
+	return last
 }
 
-// follow reads the deliveries stream in order from a sequence on.
-func (d *deployment) follow(ctx context.Context, from uint64, filters ...string) (messages jetstream.MessagesContext, stop func()) {
-	d.t.Helper()
-	consumer, err := d.js.OrderedConsumer(ctx, d.subjects.DeliveriesStream(), jetstream.OrderedConsumerConfig{
+func sequenceOf(tb testing.TB, m jetstream.Msg) uint64 {
+	tb.Helper()
+	meta, err := m.Metadata()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return meta.Sequence.Stream
+}
+
+// follow reads a stream in order from a sequence on.
+func (d *deployment) follow(ctx context.Context, stream string, from uint64, filters ...string) (jetstream.MessagesContext, error) {
+	consumer, err := d.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, FilterSubjects: filters,
 	})
 	if err != nil {
-		d.t.Fatal(err)
+		return nil, err
 	}
-	messages, err = consumer.Messages()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return messages, messages.Stop
+	// In a cluster the first pull may get lost; the heartbeat has it sent again.
+	return consumer.Messages(jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(500*time.Millisecond))
 }
 
 // add decodes one message.
-func (c *collected) add(t *testing.T, m jetstream.Msg) {
-	t.Helper()
-	meta, err := m.Metadata()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.last = meta.Sequence.Stream
+func (c *collected) add(tb testing.TB, m jetstream.Msg) {
+	tb.Helper()
+	var err error
+	c.last = sequenceOf(tb, m)
 	switch subject := m.Subject(); {
 	case strings.HasPrefix(subject, "presence.deliver."):
 		err = c.delivery(m)
@@ -81,7 +95,7 @@ func (c *collected) add(t *testing.T, m jetstream.Msg) {
 		err = c.deadLetter(m)
 	}
 	if err != nil {
-		t.Errorf("message %d on %s: %v", c.last, m.Subject(), err)
+		tb.Errorf("message %d on %s: %v", c.last, m.Subject(), err)
 	}
 }
 
@@ -108,11 +122,11 @@ func (c *collected) checkpoint(m jetstream.Msg) error {
 	if err != nil {
 		return err
 	}
-	partition, err := c.subjects.ParseCheckpoint(m.Subject())
+	generation, partition, err := c.subjects.ParseCheckpoint(m.Subject())
 	if err != nil {
 		return err
 	}
-	c.Checkpoints = append(c.Checkpoints, integration.Checkpoint{Checkpoint: decoded, Partition: partition})
+	c.Checkpoints = append(c.Checkpoints, integration.Checkpoint{Checkpoint: decoded, Generation: generation, Partition: partition})
 	return nil
 }
 
@@ -138,42 +152,52 @@ func (c *collected) then(later collected) {
 func (d *deployment) watch(each func(integration.Checkpoint)) (stop func() []integration.Checkpoint) {
 	d.t.Helper()
 	ctx, cancel := context.WithCancel(d.t.Context())
-	messages, end := d.follow(ctx, 1, d.subjects.Checkpoints())
 	seen := collected{subjects: d.subjects}
 	var following sync.WaitGroup
 	following.Go(func() {
 		for ctx.Err() == nil {
-			m, err := messages.Next(jetstream.NextContext(ctx))
-			switch {
-			case err == nil:
-				seen.add(d.t, m)
-				each(seen.Checkpoints[len(seen.Checkpoints)-1])
-			case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-				return
-			default:
-				waitUntil(ctx, time.Now().Add(poll)) // The server is away.
-			}
+			d.watchOn(ctx, &seen, each)
+			waitUntil(ctx, time.Now().Add(poll))
 		}
 	})
 	d.t.Cleanup(cancel)
 	return func() []integration.Checkpoint {
 		cancel()
-		end()
 		following.Wait()
 		return seen.Checkpoints
 	}
 }
 
+// watchOn follows the checkpoints behind those that were seen until there are none
+// for a while: the server may be away, or not know of the consumer any more.
+func (d *deployment) watchOn(ctx context.Context, seen *collected, each func(integration.Checkpoint)) {
+	messages, err := d.follow(ctx, d.subjects.DeliveriesStream(), seen.last+1, d.subjects.Checkpoints())
+	if err != nil {
+		return
+	}
+	defer messages.Stop()
+	for {
+		next, end := context.WithTimeout(ctx, time.Second)
+		m, err := messages.Next(jetstream.NextContext(next))
+		end()
+		if err != nil {
+			return
+		}
+		seen.add(d.t, m)
+		each(seen.Checkpoints[len(seen.Checkpoints)-1])
+	}
+}
+
 // verify checks that updates became of what was collected, and says the verdict.
-func (c collected) verify(t *testing.T, check func(integration.History) integration.Verdict, updates []integration.Update) integration.Verdict {
-	t.Helper()
+func (c collected) verify(tb testing.TB, check func(integration.History) integration.Verdict, updates []integration.Update) integration.Verdict {
+	tb.Helper()
 	h := c.History
 	h.Updates = updates
 	verdict := check(h)
-	t.Logf("%d updates, %d deliveries, %d dead letters, %d checkpoints seen: %s",
+	tb.Logf("%d updates, %d deliveries, %d dead letters, %d checkpoints seen: %s",
 		len(h.Updates), len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), verdict)
 	if !verdict.OK() {
-		t.Error("the router broke its promises")
+		tb.Error("the router broke its promises")
 	}
 	return verdict
 }

@@ -42,14 +42,15 @@ func testSettings() settings {
 // deployment is a nats-server process, a configuration, and the workers that run
 // with it.
 type deployment struct {
-	t        *testing.T
+	t        testing.TB
 	server   *natstest.Process
 	config   string // path of the configuration file
 	settings settings
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects wire.Subjects
-	started  int // workers so far
+	started  int    // workers so far
+	binary   string // of the workers
 }
 
 // deploy starts a server and writes a configuration with the routes of a load.
@@ -69,19 +70,19 @@ func deployOn(t *testing.T, server *natstest.Process, l *load, over ...settings)
 }
 
 // configure makes a deployment that has no server.
-func configure(t *testing.T, url string, l *load, over ...settings) *deployment {
-	t.Helper()
+func configure(tb testing.TB, url string, l *load, over ...settings) *deployment {
+	tb.Helper()
 	subjects, err := wire.NewSubjects("presence")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	d := &deployment{t: t, settings: testSettings(), subjects: subjects, config: filepath.Join(t.TempDir(), "config.yaml")}
+	d := &deployment{t: tb, settings: testSettings(), subjects: subjects, config: filepath.Join(tb.TempDir(), "config.yaml"), binary: binaries.worker}
 	d.settings["NATS_URL"] = url
 	for _, s := range over {
 		maps.Copy(d.settings, s)
 	}
-	if err := os.WriteFile(d.config, l.configuration(t), 0o600); err != nil {
-		t.Fatal(err)
+	if err := os.WriteFile(d.config, l.configuration(tb), 0o600); err != nil {
+		tb.Fatal(err)
 	}
 	return d
 }
@@ -100,7 +101,7 @@ func (d *deployment) start(over ...settings) *workerProcess {
 	for name, value := range all {
 		environ = append(environ, "ROUTER_WORKER_"+name+"="+value)
 	}
-	return startProcess(d.t, id, environ, "run", "--config", d.config)
+	return startProcess(d.t, d.binary, id, environ, "run", "--config", d.config)
 }
 
 // startReady is start, and waits until the worker serves.
@@ -114,24 +115,35 @@ func (d *deployment) startReady(over ...settings) *workerProcess {
 // command runs another command of router-worker as a client of the server.
 func (d *deployment) command(args ...string) *workerProcess {
 	d.t.Helper()
-	return startProcess(d.t, args[0], nil, append(args, "--nats", d.server.URL())...)
+	return startProcess(d.t, binaries.worker, args[0], nil, append(args, "--nats", d.server.URL())...)
 }
 
-// awaitCommitted waits until every stored update is committed.
+// awaitCommitted waits until every update is committed that is stored in the layout
+// that updates are stored in now.
 func (d *deployment) awaitCommitted() {
 	d.t.Helper()
-	for p := range partitions {
-		d.eventually(fmt.Sprintf("commit of partition %d", p), func(ctx context.Context) error { return d.committed(ctx, p) })
+	var layout wire.Layout
+	d.eventually("layout", func(ctx context.Context) error {
+		s, err := d.js.Stream(ctx, d.subjects.UpdatesStream())
+		if err == nil {
+			layout, err = d.subjects.ParseUpdateTransform(s.CachedInfo().Config.SubjectTransform.Destination)
+		}
+		return err
+	})
+	for p := range layout.Partitions {
+		d.eventually(fmt.Sprintf("commit of partition %d", p), func(ctx context.Context) error {
+			return d.committed(ctx, d.subjects.In(layout.Generation), p)
+		})
 	}
 }
 
 // committed compares times rather than sequences, which begin anew with a stream.
-func (d *deployment) committed(ctx context.Context, partition int) error {
-	last, err := d.lastMessage(ctx, d.subjects.UpdatesStream(), d.subjects.PartitionUpdates(partition))
+func (d *deployment) committed(ctx context.Context, subjects wire.Subjects, partition int) error {
+	last, err := d.lastMessage(ctx, subjects.UpdatesStream(), subjects.PartitionUpdates(partition))
 	if last == nil {
 		return err
 	}
-	m, err := d.lastMessage(ctx, d.subjects.DeliveriesStream(), d.subjects.Checkpoint(partition))
+	m, err := d.lastMessage(ctx, subjects.DeliveriesStream(), subjects.Checkpoint(partition))
 	if err != nil {
 		return err
 	}

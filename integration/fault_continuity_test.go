@@ -265,7 +265,7 @@ func TestFaultDeliveriesFull(t *testing.T) {
 
 func (d *deployment) allCommitted() bool {
 	for p := range partitions {
-		if d.committed(d.t.Context(), p) != nil {
+		if d.committed(d.t.Context(), d.subjects, p) != nil {
 			return false
 		}
 	}

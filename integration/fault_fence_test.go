@@ -31,19 +31,19 @@ func TestFaultTakenOver(t *testing.T) {
 	published := l.updates(e.count(4_000, 20_000))
 	window := e.window(3*time.Second, 10)
 	publishing := d.publishing(published, window)
-	taken := make(map[int]bool)
+	taken := make(map[int]int)
 	for range takeovers {
 		<-randomMoment(l.numbers, window, takeovers)
 		p := l.numbers.IntN(partitions)
-		taken[p] = true
+		taken[p]++
 		d.takeOver(p)
 	}
 	<-publishing
 	nudges := d.nudge(l)
 	d.awaitCommitted()
 	worker.terminate(syscall.SIGTERM)
-	for p := range taken {
-		worker.wantLost(p, "thief")
+	for p, times := range taken {
+		worker.wantLost(p, "thief", times)
 	}
 
 	c := d.collect(0)
@@ -213,11 +213,12 @@ func (d *deployment) awaitShares(workers []*workerProcess) {
 	})
 }
 
-// wantLost wants the worker to have said that it lost a partition.
-func (w *workerProcess) wantLost(partition int, to string) {
+// wantLost wants the worker to have said that it lost a partition, once each time:
+// what is taken again before the worker has noticed is lost once.
+func (w *workerProcess) wantLost(partition int, to string, times int) {
 	w.t.Helper()
 	text := fmt.Sprintf("partition %d was taken over by worker \\\"%s\\\"", partition, to)
-	if lines, _ := w.log.matching(text); len(lines) == 0 {
-		w.t.Errorf("worker %s wrote no line about %q", w.id, text)
+	if lines, _ := w.log.matching(text); len(lines) == 0 || len(lines) > times {
+		w.t.Errorf("worker %s wrote %d lines about %q, want 1 to %d", w.id, len(lines), text, times)
 	}
 }

@@ -42,5 +42,6 @@ type DeadLetter struct {
 type Checkpoint struct {
 	wire.Checkpoint
 
-	Partition int
+	Generation int // of the layout
+	Partition  int
 }

@@ -113,8 +113,8 @@ func (l *load) document(user presence.UserID, number int) []byte {
 }
 
 // configuration returns the configuration file; JSON is YAML.
-func (l *load) configuration(t *testing.T) []byte {
-	t.Helper()
+func (l *load) configuration(tb testing.TB) []byte {
+	tb.Helper()
 	type route struct {
 		Recipients []presence.UserID `json:"recipients"`
 		Users      []presence.UserID `json:"users"`
@@ -128,7 +128,7 @@ func (l *load) configuration(t *testing.T) []byte {
 		"modules":      []any{map[string]any{"module": "static", "config": map[string]any{"routes": routes}}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return document
 }

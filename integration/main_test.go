@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if os.Getenv(labour) != "" {
+		return labourUntilStopped()
+	}
 	dir, err := os.MkdirTemp("", "presence-router-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -13,3 +13,6 @@ func dieWithParent() *syscall.SysProcAttr { return nil }
 
 // cpu has no counterpart here and returns 0.
 func (w *workerProcess) cpu() time.Duration { return 0 }
+
+// peakMemory has no counterpart here and returns 0.
+func (w *workerProcess) peakMemory() int { return 0 }

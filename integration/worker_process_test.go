@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,37 +18,38 @@ const (
 
 // workerProcess is one router-worker process.
 type workerProcess struct {
-	t      *testing.T
-	id     string
-	cmd    *exec.Cmd
-	log    *workerLog
-	exited chan struct{} // closed when the process has ended
+	t         testing.TB
+	id        string
+	cmd       *exec.Cmd
+	log       *workerLog
+	mostLines int           // that the process may write
+	exited    chan struct{} // closed when the process has ended
 }
 
-// startProcess starts router-worker with arguments and variables over those of the
+// startProcess starts the router-worker at binary with arguments and variables over those of the
 // test. It is killed when the test ends; its log is part of a failure.
-func startProcess(t *testing.T, id string, environ []string, args ...string) *workerProcess {
-	t.Helper()
-	w := &workerProcess{t: t, id: id, log: newWorkerLog(), exited: make(chan struct{})}
-	w.cmd = exec.Command(binaries.worker, args...) //nolint:gosec,noctx // The binary is our own; the process outlives this call.
+func startProcess(tb testing.TB, binary, id string, environ []string, args ...string) *workerProcess {
+	tb.Helper()
+	w := &workerProcess{t: tb, id: id, mostLines: maxLogLines, log: newWorkerLog(), exited: make(chan struct{})}
+	w.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // The binary is our own; the process outlives this call.
 	w.cmd.Env = append(os.Environ(), environ...)
 	w.cmd.Stderr, w.cmd.Stdout = w.log, w.log
 	w.cmd.SysProcAttr = dieWithParent()
 	if err := w.cmd.Start(); err != nil {
-		t.Fatalf("start worker %s: %v", id, err)
+		tb.Fatalf("start worker %s: %v", id, err)
 	}
 	go func() {
 		defer close(w.exited)
 		_ = w.cmd.Wait() // The exit code is looked at where it matters.
 	}()
-	t.Cleanup(w.cleanUp)
+	tb.Cleanup(w.cleanUp)
 	return w
 }
 
 func (w *workerProcess) cleanUp() {
 	w.kill()
-	if total := w.log.count(); total > maxLogLines {
-		w.t.Errorf("worker %s wrote %d lines of log, at most %d are in order", w.id, total, maxLogLines)
+	if total := w.log.count(); total > w.mostLines {
+		w.t.Errorf("worker %s wrote %d lines of log, at most %d are in order", w.id, total, w.mostLines)
 	}
 	if w.t.Failed() {
 		w.t.Logf("log of worker %s (%d lines):\n%s", w.id, w.log.count(), w.log)
@@ -107,22 +109,30 @@ func (w *workerProcess) terminate(s syscall.Signal) {
 // it fails the test.
 func (w *workerProcess) awaitLog(text string) {
 	w.t.Helper()
-	deadline := time.After(readyTimeout)
+	if err := w.logged(text, readyTimeout); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// logged waits for a line with text in it. A process that does not write it in
+// time is ended, and its log ends with its goroutines.
+func (w *workerProcess) logged(text string, within time.Duration) error {
+	deadline := time.After(within)
 	for {
 		exited := w.hasExited()
 		lines, grown := w.log.matching(text)
 		switch {
 		case len(lines) > 0:
-			return
+			return nil
 		case exited:
-			w.t.Fatalf("worker %s ended without a line about %q", w.id, text)
+			return fmt.Errorf("worker %s ended without a line about %q", w.id, text)
 		}
 		select {
 		case <-grown:
 		case <-w.exited:
 		case <-deadline:
 			w.dump()
-			w.t.Fatalf("worker %s wrote no line about %q within %v", w.id, text, readyTimeout)
+			return fmt.Errorf("worker %s wrote no line about %q within %v", w.id, text, within)
 		}
 	}
 }
@@ -136,10 +146,14 @@ func (w *workerProcess) hasExited() bool {
 	}
 }
 
+// shareClaimed is what a worker logs when it has its share of the partitions for
+// the first time.
+const shareClaimed = "claimed the partitions"
+
 // awaitReady waits until the worker serves its partitions.
 func (w *workerProcess) awaitReady() {
 	w.t.Helper()
-	w.awaitLog("claimed the partitions")
+	w.awaitLog(shareClaimed)
 }
 
 // wantLines wants exactly n lines with text in the log.

@@ -72,14 +72,17 @@ func (b *atomicBatch) add(messages []message) {
 func (b *atomicBatch) commit(ctx context.Context, ends []fencedCheckpoint) <-chan outcome {
 	b.set(wire.SourceHeader, "")
 	b.set(traceHeader, "")
+	if planted == checkpointApart {
+		return b.commitApart(ctx, ends)
+	}
 	b.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	b.set(jetstream.MsgTTLHeader, "never")
 	last := len(ends) - 1
 	for _, c := range ends[:last] {
-		b.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(c.revision, 10))
+		b.set(jetstream.ExpectedLastSubjSeqHeader, expectation(c.revision))
 		b.send(c.subject, c.data)
 	}
-	b.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(ends[last].revision, 10))
+	b.set(jetstream.ExpectedLastSubjSeqHeader, expectation(ends[last].revision))
 	b.set(batchCommitHeader, "1")
 	b.set(batchSequenceHeader, strconv.Itoa(b.sent+1))
 	b.out.Subject, b.out.Data = ends[last].subject, ends[last].data

@@ -1,7 +1,9 @@
 package stream
 
-// changes is what has become of a worker's partitions since it had its share last,
-// for one line of log about many partitions.
+import "time"
+
+// changes is what has become of a worker's partitions since it told so last, for one
+// line of log about many partitions.
 type changes struct {
 	begun int            // claimed
 	fresh int            // of them, those without a checkpoint
@@ -20,10 +22,11 @@ func (c *changes) claimed(claimed claim) {
 	}
 }
 
-// tellChanges logs how this worker got to its share.
-func (o *ownership) tellChanges() {
+// tellChanges logs how this worker got to its share, at once where it is the first
+// time, then at most once in the time that a heartbeat counts.
+func (o *ownership) tellChanges(now time.Time) {
 	c := o.changes
-	if o.begun && c.begun+c.ended == 0 {
+	if o.begun && (c.begun+c.ended == 0 || now.Sub(o.told) < o.ttl) {
 		return
 	}
 	log := o.worker.options.log.With("worker", o.members.self, "partitions", len(o.tenures), "workers", len(o.members.others)+1,
@@ -36,5 +39,5 @@ func (o *ownership) tellChanges() {
 	if c.fresh > 0 {
 		o.worker.options.log.Info("partitions have no checkpoint", "partitions", c.fresh, "start", string(o.worker.config.Worker.Start))
 	}
-	o.begun, o.changes = true, newChanges()
+	o.begun, o.told, o.changes = true, now, newChanges()
 }

@@ -25,7 +25,7 @@ type position struct {
 
 // next returns the first sequence that is not done.
 func (p position) next() uint64 {
-	if !p.after.IsZero() {
+	if !p.after.IsZero() || planted == checkpointAgain && p.sequence > 0 {
 		return p.sequence
 	}
 	return p.sequence + 1
@@ -57,17 +57,17 @@ type checkpoints struct {
 
 // read returns the checkpoint of a partition, with revision 0 where there is
 // none.
-func (c checkpoints) read(ctx context.Context, partition int) (checkpoint, error) {
-	message, err := c.deliveries.get(ctx, getRequest{LastSubject: c.subjects.Checkpoint(partition)})
+func (c checkpoints) read(ctx context.Context, partition partitionID) (checkpoint, error) {
+	message, err := c.deliveries.get(ctx, getRequest{LastSubject: partition.checkpoint(c.subjects)})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return checkpoint{}, nil
 	}
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("read checkpoint of partition %d: %w", partition, err)
+		return checkpoint{}, fmt.Errorf("read checkpoint of partition %d: %w", partition.number, err)
 	}
 	decoded, err := wire.DecodeCheckpoint(message.Data)
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("decode checkpoint of partition %d: %w", partition, err)
+		return checkpoint{}, fmt.Errorf("decode checkpoint of partition %d: %w", partition.number, err)
 	}
 	return checkpoint{Checkpoint: decoded, revision: message.Sequence, stored: message.Time}, nil
 }

@@ -15,7 +15,7 @@ import (
 // claim is a partition that this worker has taken over: its checkpoint is
 // rewritten under the worker's name, so that whoever had it is fenced.
 type claim struct {
-	partition int
+	partition partitionID
 	position  position
 	revision  uint64 // of the checkpoint
 	commit    string // ID that it was written with
@@ -36,7 +36,7 @@ type claimer struct {
 // else wrote a checkpoint in between, and claiming again is safe. reached is how
 // far this worker had come before the deliveries stream went back in time, zero
 // where it has not had the partition.
-func (c *claimer) claim(ctx context.Context, partition int, commit string, reached position) (claim, error) {
+func (c *claimer) claim(ctx context.Context, partition partitionID, commit string, reached position) (claim, error) {
 	found, err := c.checkpoints.read(ctx, partition)
 	if err != nil {
 		return claim{}, err
@@ -50,7 +50,7 @@ func (c *claimer) claim(ctx context.Context, partition int, commit string, reach
 	}
 	revision, err := c.write(ctx, partition, found.revision, from.checkpoint(c.worker, commit))
 	if err != nil {
-		return claim{}, fmt.Errorf("claim partition %d: %w", partition, err)
+		return claim{}, fmt.Errorf("claim partition %d: %w", partition.number, err)
 	}
 	return claim{partition: partition, position: from, revision: revision, commit: commit, before: found.Worker}, nil
 }
@@ -88,12 +88,12 @@ func (c *claimer) position(ctx context.Context, found checkpoint) (position, err
 }
 
 // write publishes a checkpoint where the newest one is still at revision.
-func (c *claimer) write(ctx context.Context, partition int, revision uint64, checkpoint wire.Checkpoint) (uint64, error) {
+func (c *claimer) write(ctx context.Context, partition partitionID, revision uint64, checkpoint wire.Checkpoint) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	ack, err := c.js.PublishMsg(ctx,
 		&nats.Msg{
-			Subject: c.subjects.Checkpoint(partition),
+			Subject: partition.checkpoint(c.subjects),
 			Data:    wire.AppendCheckpoint(nil, checkpoint),
 			Header: nats.Header{
 				jetstream.MsgRollup:    {jetstream.MsgRollupSubject},
@@ -113,7 +113,7 @@ func (c *claimer) write(ctx context.Context, partition int, revision uint64, che
 }
 
 // written looks up whether a checkpoint was stored after all.
-func (c *claimer) written(ctx context.Context, partition int, commit string, cause error) (uint64, error) {
+func (c *claimer) written(ctx context.Context, partition partitionID, commit string, cause error) (uint64, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiTimeout)
 	defer cancel()
 	newest, err := c.checkpoints.read(ctx, partition)

@@ -115,11 +115,10 @@ func TestLostPartitionIsClaimedAgain(t *testing.T) {
 	last := s.publishMany(t, 3, 3)
 	w.log.await(t, "partition is lost", "thief")
 	s.awaitPosition(t, last)
-	w.awaitReady(t)
+	w.log.await(t, "partitions were shared anew", "taken_over_from=map[thief:1]")
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 	w.log.want(t, 1, "partition is lost")
-	w.log.want(t, 1, "partitions were shared anew", "taken_over_from=map[thief:1]")
 }
 
 func TestRunEndsWhenReplaced(t *testing.T) {
@@ -210,7 +209,7 @@ func TestClaimIsRefusedWhereTheOwnerGoesOn(t *testing.T) {
 	second.awaitReady(t)
 	last := s.publish(t, bob, 7)
 	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Worker == second.ID() && c.Sequence == last })
-	first.log.await(t, "partitions were shared anew", "partitions=0") // It lost the partition, or heard of the claim first.
+	first.log.await(t, "partition is lost", second.ID()) // It hears of nobody: only the fence tells it.
 	second.stop(t)
 	first.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)

@@ -90,7 +90,7 @@ func TestPartitionsShareCommits(t *testing.T) {
 	commits := make(map[string][]int)
 	for len(last) > 0 {
 		m := await(t, watch, "checkpoint")
-		p, err := s.subjects.ParseCheckpoint(m.Subject)
+		_, p, err := s.subjects.ParseCheckpoint(m.Subject)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -103,7 +103,7 @@ func (c *committer) receive(ctx context.Context, u unit, open bool) {
 		c.conclude(u)
 	case len(u.messages) == 0:
 		c.idle[u.partition] = u.upTo
-		c.telemetry.done(ctx, u)
+		c.done(ctx, u)
 		c.release(u)
 	default:
 		delete(c.idle, u.partition)
@@ -242,9 +242,17 @@ func (c *committer) landed(ctx context.Context, g *group, last uint64) {
 func (c *committer) finish(ctx context.Context, g *group) {
 	c.stall.ended()
 	for _, u := range g.units {
-		c.telemetry.done(ctx, u)
+		c.done(ctx, u)
 		c.release(u)
 	}
+}
+
+// done counts a unit whose position is reached.
+func (c *committer) done(ctx context.Context, u unit) {
+	if u.staged { // Checkpoints that are written again are no progress.
+		u.partition.inHand.done(len(u.updates))
+	}
+	c.telemetry.done(ctx, u)
 }
 
 // release gives the unit's slot back, so that its partition may stage another.

@@ -50,7 +50,7 @@ type StreamsConfig struct {
 	Prefix     string           `yaml:"subject_prefix"` // first token of every subject; upper-cased it begins the stream names
 	Replicas   int              `yaml:"replicas"`       // 1, 3 or 5
 	Storage    Storage          `yaml:"storage"`
-	Partitions int              `yaml:"partitions"` // shares of the updates, 1 to 256; fixed for the life of the updates stream
+	Partitions int              `yaml:"partitions"` // shares of the updates, 1 to 256; of a deployment that is new, see Repartition
 	Updates    UpdatesConfig    `yaml:"updates"`
 	Deliveries DeliveriesConfig `yaml:"deliveries"`
 	Dead       DeadConfig       `yaml:"dead"`
@@ -106,7 +106,7 @@ func (c StreamsConfig) Validate() error {
 		check(prefixPattern.MatchString(c.Prefix), "subject_prefix", c.Prefix, "1 to 32 of a-z, 0-9, _ and -"),
 		check(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", c.Replicas, "1, 3 or 5"),
 		check(c.Storage == File || c.Storage == Memory, "storage", string(c.Storage), "file or memory"),
-		within("partitions", c.Partitions, 1, 256),
+		within("partitions", c.Partitions, 1, maxPartitions),
 		within("updates.max_age", c.Updates.MaxAge, time.Minute, 366*24*time.Hour),
 		check(c.Updates.MaxBytes == -1 || c.Updates.MaxBytes >= 1<<20, "updates.max_bytes", c.Updates.MaxBytes, "-1 or at least 1MiB"),
 		within("updates.max_update_bytes", c.Updates.MaxUpdateBytes, 256, 256<<10),

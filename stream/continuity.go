@@ -65,14 +65,18 @@ func (c *continuity) resume(ctx context.Context, p position, written time.Time) 
 // errMadeAgain is the error about a stream that is not the one of a position.
 var errMadeAgain = errors.New("the stream was made again")
 
-// holds returns nil while the stream is the one that p was made in.
+// errNotTheSame is the error about a stream that is not the one it was a moment ago.
+var errNotTheSame = errors.New("the stream was made again or went back")
+
+// holds returns nil while the stream is the one that p was made in, as far as that
+// is told without reading.
 func (c *continuity) holds(ctx context.Context, p position) error {
 	stream, err := c.js.Stream(ctx, c.updates.stream)
 	if err != nil {
 		return fmt.Errorf("look up stream %s: %w", c.updates.stream, err)
 	}
-	if !stream.CachedInfo().Created.Equal(p.created) {
-		return fmt.Errorf("read stream %s: %w", c.updates.stream, errMadeAgain)
+	if info := stream.CachedInfo(); !info.Created.Equal(p.created) || p.sequence > info.State.LastSeq {
+		return fmt.Errorf("read stream %s: %w", c.updates.stream, errNotTheSame)
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ import (
 const (
 	maxGetMessages = 1000
 	maxGetBytes    = 4 << 20
-	maxGetSubjects = 1024            // the server answers for no more
-	getTimeout     = 2 * time.Second // nobody answers for a stream that is missing
+	maxGetSubjects = 1024             // the server answers for no more
+	getTimeout     = 10 * time.Second // of one batch; nobody answers for a stream that is missing
 )
 
 // errBatchGap says that a message of a batch did not arrive.

@@ -88,7 +88,7 @@ func (g *group) checkpoints(subjects wire.Subjects, worker string) []fencedCheck
 	ends := make([]fencedCheckpoint, 0, len(g.ends))
 	for _, p := range g.ends {
 		ends = append(ends, fencedCheckpoint{
-			subject:  subjects.Checkpoint(p.number),
+			subject:  p.id.checkpoint(subjects),
 			data:     wire.AppendCheckpoint(nil, g.upTo(p).checkpoint(worker, g.id)),
 			revision: p.revision,
 		})

@@ -117,7 +117,7 @@ func TestStopDoesNotWaitForeverForRouter(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
 	h := newHeld()
-	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: time.Minute}})
+	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: 5 * time.Minute}})
 	last := s.publishMany(t, 0, 3)
 	await(t, h.asked, "call of the router")
 	w.quit()
@@ -183,7 +183,7 @@ func TestRunEndsAtOnce(t *testing.T) {
 		change  func(*stream.Config)
 		want    string
 	}{
-		{"refused topology", func(*natsserver.Options) {}, func(c *stream.Config) { c.Streams.Partitions = 2 }, "the number of partitions is fixed"},
+		{"refused topology", func(*natsserver.Options) {}, func(c *stream.Config) { c.Streams.Storage = stream.File }, "storage is memory, configured is file: the server cannot change it"},
 		{"small payload", func(o *natsserver.Options) { o.MaxPayload = 500 << 10 }, func(*stream.Config) {}, "max_payload is 512000: want at least 528384"},
 	}
 	for _, tt := range tests {
@@ -214,4 +214,19 @@ func TestStopWhileWaitingForStreams(t *testing.T) {
 	w.run(t)
 	w.log.await(t, "waiting, nothing is lost")
 	w.stop(t)
+}
+
+// A router that hangs is known long before it times out, although the checkpoint is
+// written again meanwhile.
+func TestReadySaysWhatHangs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.TTL = 2 * time.Second })
+	h := newHeld()
+	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: time.Minute}})
+	last := s.publishMany(t, 0, 3)
+	await(t, h.asked, "call of the router")
+	w.wantReady(t, "1 partitions have updates and come no further, partition 0 for ")
+	close(h.release)
+	s.awaitPosition(t, last)
+	w.awaitReady(t)
 }

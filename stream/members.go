@@ -12,8 +12,9 @@ import (
 // one counts as live is measured by this worker's clock since it heard the
 // heartbeat: clocks need not agree.
 type members struct {
-	self   string
-	others map[string]*member // by ID
+	self       string
+	generation int                // of the layout that this worker serves
+	others     map[string]*member // by ID
 }
 
 // member is another worker.
@@ -50,12 +51,12 @@ func (m *members) expire(now time.Time) {
 	}
 }
 
-// staying returns the IDs of the workers that take partitions, this one among
-// them.
+// staying returns the IDs of the workers that take partitions of this layout, this
+// one among them. Those that serve another one will follow, or have gone ahead.
 func (m *members) staying() []string {
 	ids := []string{m.self}
 	for id, o := range m.others {
-		if !o.Leaving {
+		if !o.Leaving && o.Generation == m.generation {
 			ids = append(ids, id)
 		}
 	}
@@ -68,6 +69,9 @@ func (m *members) staying() []string {
 func (m *members) holders(partitions int, mine wire.Heartbeat) []string {
 	holders, claims := make([]string, partitions), make([]uint64, partitions)
 	take := func(h wire.Heartbeat) {
+		if h.Generation != m.generation {
+			return
+		}
 		for i, p := range h.Partitions {
 			switch claim := h.Claims[i]; {
 			case p >= partitions:
@@ -88,7 +92,7 @@ func (m *members) holders(partitions int, mine wire.Heartbeat) []string {
 // holds reports whether another worker says that it has a partition.
 func (m *members) holds(partition int) bool {
 	for _, o := range m.others {
-		if slices.Contains(o.Partitions, partition) {
+		if o.Generation == m.generation && slices.Contains(o.Partitions, partition) {
 			return true
 		}
 	}

@@ -124,6 +124,7 @@ func TestWorkersShareThePartitions(t *testing.T) {
 	s.awaitShares(t, 4, first)
 	last := s.publishToAll(t, 20, 10)
 	s.awaitAll(t, last)
+	first.log.await(t, "partitions were shared anew", "given_up=2")
 	first.stop(t)
 	wantEachOnce(t, s.deliveries(t), last)
 	for _, w := range []*worker{first, second} {
@@ -131,7 +132,6 @@ func TestWorkersShareThePartitions(t *testing.T) {
 	}
 	first.log.want(t, 1, `msg="claimed the partitions"`, "partitions=4", "workers=1")
 	second.log.want(t, 1, `msg="claimed the partitions"`, "partitions=2", "workers=2", fmt.Sprintf("taken_over_from=map[%s:2]", first.ID()))
-	first.log.want(t, 1, "partitions were shared anew", "partitions=2", "given_up=2")
 }
 
 // Workers that come while others are coming and going end up with a share each.

@@ -21,12 +21,12 @@ var errNoStates = errors.New("newest states are not kept, see streams.state.enab
 // What it returns is in order of the updates stream. Users whose newest update does
 // not decode have none.
 type newestStates struct {
-	nc         *nats.Conn
-	js         jetstream.JetStream
-	subjects   wire.Subjects
-	enabled    bool
-	partitions int
-	maxBytes   int // of one update
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	subjects wire.Subjects
+	enabled  bool
+	layout   func() wire.Layout // that is served
+	maxBytes int                // of one update
 }
 
 // of returns the newest states of users, at most maxGetSubjects.
@@ -120,17 +120,21 @@ func (n newestStates) epochs(ctx context.Context) (epochs, error) {
 	if !n.enabled {
 		return nil, errNoStates
 	}
-	found := make(epochs, n.partitions)
+	layout := n.layout()
+	found, subjects := make(epochs, layout.Partitions), make([]string, layout.Partitions)
+	for p := range layout.Partitions {
+		subjects[p] = partitionID{layout.Generation, p}.checkpoint(n.subjects)
+	}
 	known := 0
 	deliveries := directGet{nc: n.nc, stream: n.subjects.DeliveriesStream()}
-	for batch, err := range deliveries.batches(ctx, lastFor(n.subjects.Checkpoints())) {
+	for batch, err := range deliveries.batches(ctx, lastFor(subjects...)) {
 		if err != nil {
 			return nil, err
 		}
 		for _, g := range batch {
-			partition, err := n.subjects.ParseCheckpoint(g.Subject)
-			if err != nil || partition >= n.partitions {
-				continue
+			_, partition, err := n.subjects.ParseCheckpoint(g.Subject)
+			if err != nil {
+				return nil, err
 			}
 			checkpoint, err := wire.DecodeCheckpoint(g.Data)
 			if err != nil {
@@ -140,7 +144,7 @@ func (n newestStates) epochs(ctx context.Context) (epochs, error) {
 			known++
 		}
 	}
-	if known == n.partitions {
+	if known == layout.Partitions {
 		return found, nil
 	}
 	return found, n.fill(ctx, found)

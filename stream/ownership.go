@@ -41,9 +41,12 @@ type ownership struct {
 	ttl       time.Duration
 	members   *members
 	announcer *announcer
+	watch     *layoutWatch
 	heard     chan *nats.Msg // heartbeats of everybody
 	events    chan event     // of tenures
 
+	layout  wire.Layout // that the tenures are of
+	wanted  wire.Layout // that is to be served
 	tenures map[int]*tenure
 	running sync.WaitGroup    // tenures
 	waits   map[int]time.Time // since when a partition is to come from another worker
@@ -54,25 +57,12 @@ type ownership struct {
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
+	told    time.Time // when changes were logged last
 
 	joined   bool  // this worker was a member once
 	begun    bool  // this worker has had its share once
 	stopping bool  // it takes no partition any more
 	failure  error // why it stops, nil where it was asked to
-}
-
-// tenure is this worker's time with a partition, from the first attempt to claim it
-// until all that was routed is committed or the partition is lost.
-type tenure struct {
-	release context.CancelFunc // ends it in good order
-	claim   uint64             // sequence of the checkpoint it was claimed with, 0 until it is
-}
-
-// event is what a tenure has come to.
-type event struct {
-	partition int
-	claim     *claim // where it has claimed the partition
-	err       error  // else, why it ended; nil where the partition was released
 }
 
 func (w *Worker) newOwnership() *ownership {
@@ -81,20 +71,25 @@ func (w *Worker) newOwnership() *ownership {
 		worker: w, ttl: ttl, members: newMembers(w.ID()),
 		announcer: newAnnouncer(w.js, w.subjects, ttl, newStall(w.options.log, "publishing heartbeats")),
 		heard:     make(chan *nats.Msg, maxHeard),
-		events:    make(chan event, w.config.Streams.Partitions),
+		watch:     newLayoutWatch(w.layouts, ttl/beatsPerTTL, w.options.log),
+		events:    make(chan event, maxPartitions),
 		tenures:   make(map[int]*tenure), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
 		beat: wire.Heartbeat{
 			Worker: w.ID(), Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
 			Started: time.Now(), TTL: ttl.Milliseconds(),
 		},
-		changes: newChanges(),
+		rates: newRates(), changes: newChanges(),
 	}
 }
 
 // run shares the partitions until ctx ends, then gives its own up and returns. The
 // error says why the worker cannot go on.
 func (o *ownership) run(ctx, work context.Context) error {
-	var announcing sync.WaitGroup
+	var announcing, watching sync.WaitGroup
+	defer watching.Wait()
+	looking, endLooking := context.WithCancel(work)
+	defer endLooking()
+	watching.Go(func() { o.watch.run(looking) })
 	announcing.Go(func() { o.announcer.run(work) })
 	beats, looks := time.NewTicker(o.ttl/beatsPerTTL), time.NewTicker(o.ttl/looksPerTTL)
 	defer beats.Stop()
@@ -113,6 +108,7 @@ func (o *ownership) run(ctx, work context.Context) error {
 			o.say()
 		case now := <-looks.C:
 			o.look(now)
+		case o.wanted = <-o.watch.newest:
 		case e := <-o.events:
 			o.note(work, e)
 		case <-stop:
@@ -130,7 +126,14 @@ func (o *ownership) run(ctx, work context.Context) error {
 // hear takes a heartbeat over. What is none, such as the marker of a key that was
 // deleted, says nothing.
 func (o *ownership) hear(m *nats.Msg) {
+	if m.Subject == o.worker.subjects.LayoutRecord() {
+		o.watch.poke()
+		return
+	}
 	h, err := wire.DecodeHeartbeat(m.Data)
+	if err == nil && h.Generation != o.layout.Generation {
+		o.watch.poke()
+	}
 	switch {
 	case err != nil:
 		o.worker.options.log.Debug("heard what is no heartbeat", "subject", m.Subject, "error", err)
@@ -202,11 +205,16 @@ func (o *ownership) stop(failure error) {
 func (o *ownership) reconcile(work context.Context) {
 	now := time.Now()
 	missing := 0
-	if !o.stopping {
+	switch {
+	case o.stopping:
+	case o.wanted != o.layout && !o.change():
+		missing = o.wanted.Partitions
+	default:
 		missing = o.approach(work, now)
 	}
 	o.worker.setWaiting(o.waiting(now, missing))
-	if next := o.now(); next.Leaving != o.beat.Leaving || !slices.Equal(next.Partitions, o.beat.Partitions) || !slices.Equal(next.Claims, o.beat.Claims) {
+	if next := o.now(); next.Leaving != o.beat.Leaving || next.Generation != o.beat.Generation ||
+		!slices.Equal(next.Partitions, o.beat.Partitions) || !slices.Equal(next.Claims, o.beat.Claims) {
 		o.say()
 	}
 	o.worker.telemetry.membership(work, len(o.members.others)+1, o.members.otherwise(o.beat.ConfigHash))
@@ -235,78 +243,25 @@ func (o *ownership) approach(work context.Context, now time.Time) (missing int) 
 		}
 	}
 	if missing+excess == 0 {
-		o.tellChanges()
+		o.tellChanges(now)
 	}
 	return missing
 }
 
 func (o *ownership) holders() []string {
-	return o.members.holders(o.worker.config.Streams.Partitions, o.now())
+	return o.members.holders(o.layout.Partitions, o.now())
 }
 
 // now returns what the next heartbeat is to say.
 func (o *ownership) now() wire.Heartbeat {
 	h := o.beat
-	h.Leaving, h.Partitions = o.stopping, slices.Sorted(maps.Keys(o.tenures))
+	h.Leaving, h.Generation, h.Partitions = o.stopping, o.layout.Generation, slices.Sorted(maps.Keys(o.tenures))
 	h.Claims = make([]uint64, len(h.Partitions))
 	for i, p := range h.Partitions {
 		h.Claims[i] = o.tenures[p].claim
 	}
-	h.Updates, h.Deliveries = o.rates.updates, o.rates.deliveries
+	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
 	return h
-}
-
-// mayClaim reports whether it is time to claim a partition: whoever has it has
-// given it up, or does not in time. A worker that is no member claims nothing: it
-// may be the one that cannot be heard.
-func (o *ownership) mayClaim(partition int, now time.Time) bool {
-	if !o.member(now) || now.Before(o.rests[partition]) {
-		return false
-	}
-	if !o.members.holds(partition) {
-		delete(o.waits, partition)
-		return true
-	}
-	if o.waits[partition].IsZero() {
-		o.waits[partition] = now
-	}
-	return now.Sub(o.waits[partition]) > o.ttl
-}
-
-// begin begins a tenure.
-func (o *ownership) begin(work context.Context, partition int) {
-	take, release := context.WithCancel(work)
-	o.tenures[partition] = &tenure{release: release}
-	limit := noLimit
-	if !o.begun {
-		limit = o.worker.config.Worker.StartTimeout
-	}
-	o.running.Go(func() {
-		defer release()
-		err := o.worker.serve(take, work, partition, limit, func(c claim) {
-			o.events <- event{partition: partition, claim: &c}
-		})
-		o.events <- event{partition: partition, err: err}
-	})
-}
-
-// note takes over what a tenure has come to.
-func (o *ownership) note(work context.Context, e event) {
-	if e.claim != nil {
-		o.tenures[e.partition].claim = e.claim.revision
-		o.changes.claimed(*e.claim)
-		return
-	}
-	delete(o.tenures, e.partition)
-	delete(o.waits, e.partition)
-	o.changes.ended++
-	switch lost := (*lostError)(nil); {
-	case e.err == nil || ended(work):
-	case errors.As(e.err, &lost):
-		o.rests[e.partition] = time.Now().Add(o.ttl / restsPerTTL)
-	default:
-		o.stop(e.err)
-	}
 }
 
 // say has a new heartbeat published.

@@ -24,7 +24,7 @@ func (w *Worker) pipeline(c claim) *pipeline {
 		router: router{
 			dispatcher: w.dispatcher, subjects: w.subjects,
 			maxBytes: w.config.Streams.Updates.MaxUpdateBytes, retryLimit: w.config.Worker.RetryLimit,
-			partition: c.partition, stall: w.routing,
+			partition: c.partition.number, stall: w.routing,
 		},
 		encoder: encoder{
 			subjects: w.subjects, isLocal: isLocal, config: w.config.Streams.Deliveries,
@@ -46,7 +46,7 @@ func (w *pipeline) carry(ctx context.Context, p *partition, updates []update) er
 		}
 		updates = updates[1:]
 	}
-	b := w.router.decode(p.number, updates)
+	b := w.router.decode(p.id.number, updates)
 	b.traces = w.encoder.traces.route(ctx, updates)
 	parts, err := w.router.route(ctx, b)
 	if err != nil {

@@ -31,7 +31,7 @@ func (w *Worker) answerer() *answerer {
 		maxAnswer:  int(w.nc.MaxPayload()),
 		states: newestStates{
 			nc: w.nc, js: w.js, subjects: w.subjects, enabled: streams.State.Enabled,
-			partitions: streams.Partitions, maxBytes: streams.Updates.MaxUpdateBytes,
+			layout: func() wire.Layout { return *w.layout.Load() }, maxBytes: streams.Updates.MaxUpdateBytes,
 		},
 		replayer: replayer{
 			js: w.js, encoder: &encoder{subjects: w.subjects, isLocal: isLocal, config: streams.Deliveries},

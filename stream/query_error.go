@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 
@@ -26,7 +27,7 @@ func unanswered(ctx context.Context, err error) *wire.QueryError {
 	code := wire.CodeUnavailable
 	switch {
 	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case errors.Is(err, routing.ErrAllRoutersFailed):
 		code = wire.CodeRoutersFailed
 	case errors.Is(err, nats.ErrMaxPayload):

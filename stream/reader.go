@@ -36,15 +36,16 @@ type reader struct {
 	js         jetstream.JetStream
 	subjects   wire.Subjects
 	continuity *continuity
-	partition  int
+	partition  partitionID
 	position   position    // of the last update put into updates
+	compared   bool        // the position was compared with the stream just now, for a claim
 	updates    chan update // bounded: the consumer waits while it is full
 	stall      *stall
 }
 
 // run puts updates into r.updates until ctx ends.
 func (r *reader) run(ctx context.Context) {
-	defer r.stall.forget(r.partition)
+	defer r.stall.forget(r.partition.number)
 	retry := newBackOff()
 	for ctx.Err() == nil {
 		began, from := time.Now(), r.position.sequence
@@ -56,7 +57,7 @@ func (r *reader) run(ctx context.Context) {
 			retry.Reset()
 		}
 		if !errors.Is(err, errReconnected) {
-			r.stall.failedFor(r.partition, err)
+			r.stall.failedFor(r.partition.number, err)
 		}
 		pause(ctx, retry.NextBackOff())
 	}
@@ -86,16 +87,17 @@ func (r *reader) session(ctx context.Context) error {
 }
 
 func (r *reader) read(ctx context.Context) error {
-	resumed, err := r.continuity.resume(ctx, r.position, time.Time{})
-	if err != nil {
+	if err := r.compare(ctx); err != nil {
 		return err
 	}
-	r.position = resumed
 	consumer, err := r.consumer(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.delete(ctx, consumer)
+	if err := r.reach(ctx, consumer); err != nil {
+		return err
+	}
 	// The stream may have been made again between the look and the consumer.
 	if err := r.continuity.holds(ctx, r.position); err != nil {
 		return err
@@ -103,12 +105,27 @@ func (r *reader) read(ctx context.Context) error {
 	return r.consume(ctx, consumer)
 }
 
+// compare finds out where to go on from the position. The first time, the claim has
+// done so: while a partition moves, every request counts.
+func (r *reader) compare(ctx context.Context) error {
+	if r.compared {
+		r.compared = false
+		return nil
+	}
+	resumed, err := r.continuity.resume(ctx, r.position, time.Time{})
+	if err != nil {
+		return err
+	}
+	r.position = resumed
+	return nil
+}
+
 func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	consumer, err := r.js.CreateConsumer(ctx, r.subjects.UpdatesStream(), jetstream.ConsumerConfig{
-		Description:       fmt.Sprintf("presence router, partition %d", r.partition),
-		FilterSubject:     r.subjects.PartitionUpdates(r.partition),
+		Description:       fmt.Sprintf("presence router, partition %d", r.partition.number),
+		FilterSubject:     r.partition.updates(r.subjects),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       r.position.next(),
 		AckPolicy:         jetstream.AckNonePolicy,
@@ -117,7 +134,7 @@ func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		InactiveThreshold: inactiveTimeout,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make a consumer for partition %d: %w", r.partition, err)
+		return nil, fmt.Errorf("make a consumer for partition %d: %w", r.partition.number, err)
 	}
 	return consumer, nil
 }
@@ -148,15 +165,15 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer) error
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(err) }),
 	)
 	if err != nil {
-		return fmt.Errorf("read partition %d: %w", r.partition, err)
+		return fmt.Errorf("read partition %d: %w", r.partition.number, err)
 	}
 	// Asked for before the end: afterwards it would not wait for a handler that runs.
 	closed := consuming.Closed()
-	r.stall.endedFor(r.partition)
+	r.stall.endedFor(r.partition.number)
 	<-ctx.Done()
 	consuming.Stop()
 	<-closed // no handler runs any more: the position is ours again
-	return fmt.Errorf("read partition %d: %w", r.partition, context.Cause(ctx))
+	return fmt.Errorf("read partition %d: %w", r.partition.number, context.Cause(ctx))
 }
 
 // receive takes one message over. It runs in the subscription's goroutine.

@@ -10,7 +10,7 @@ import (
 // partition is lost, then returns a *lostError. Another error says why it cannot be
 // claimed within limit. It claims the partition anew where the deliveries stream
 // went back in time. Each claim is handed to claimed.
-func (w *Worker) serve(take, work context.Context, partition int, limit time.Duration, claimed func(claim)) error {
+func (w *Worker) serve(take, work context.Context, partition partitionID, limit time.Duration, claimed func(claim)) error {
 	var reached position
 	for {
 		c, err := w.claim(take, partition, limit, reached)
@@ -21,7 +21,7 @@ func (w *Worker) serve(take, work context.Context, partition int, limit time.Dur
 		if reached, err = w.serveClaim(take, work, c); !errors.Is(err, errRolledBack) {
 			return err
 		}
-		w.options.log.Warn("claiming the partition anew", "partition", partition, "reason", err)
+		w.options.log.Warn("claiming the partition anew", "partition", partition.number, "reason", err)
 		limit = noLimit
 	}
 }
@@ -38,6 +38,7 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 		stopWork(reason)
 		stopTaking(reason)
 	})
+	defer w.progress.follow(p)()
 	r, read := w.reader(c), make(chan struct{})
 	w.readers.Go(func() {
 		defer close(read)
@@ -54,7 +55,7 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 	<-read // The position is the reader's until then.
 	lost := context.Cause(work)
 	if !errors.Is(lost, errRolledBack) {
-		w.options.log.Warn("partition is lost", "partition", p.number, "reason", lost)
+		w.options.log.Warn("partition is lost", "partition", p.id.number, "reason", lost)
 	}
 	return r.position, lost
 }
@@ -62,14 +63,14 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 func (w *Worker) reader(c claim) *reader {
 	return &reader{
 		nc: w.nc, js: w.js, subjects: w.subjects, continuity: w.claimer.continuity, partition: c.partition,
-		position: c.position, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
+		position: c.position, compared: true, updates: make(chan update, w.config.Worker.Batch), stall: w.reading,
 	}
 }
 
 // follow takes updates as they arrive and brings them to the committer, until
 // take ends.
 func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline, arrived <-chan update) error {
-	defer w.routing.forget(p.number)
+	defer w.routing.forget(p.id.number)
 	if err := p.stage(work, unit{upTo: way.half}, way.staged); err != nil { // makes the partition known to the committer
 		return err
 	}
@@ -78,7 +79,8 @@ func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline,
 		if len(updates) == 0 {
 			return nil
 		}
-		w.telemetry.took(work, p.number, updates[len(updates)-1].pending)
+		p.inHand.took(len(updates))
+		w.telemetry.took(work, p.id.number, updates[len(updates)-1].pending)
 		if err := way.carry(work, p, updates); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
 	// The batch is atomic: one checkpoint of it tells of all. It may have landed
 	// after the first of them were read, so they are read again. Those that are not
 	// its own then have been taken over since.
-	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id }) {
+	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id && planted != outcomeUnread }) {
 		if current, err = c.read(ctx, g); err != nil {
 			c.stall.failed(err)
 			return false
@@ -91,7 +91,7 @@ type newest struct {
 func (c *committer) read(ctx context.Context, g *group) ([]newest, error) {
 	var current []newest
 	for _, p := range g.ends {
-		found, err := c.checkpoints.read(ctx, p.number)
+		found, err := c.checkpoints.read(ctx, p.id)
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +121,7 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 		// Still ours: the next attempt may land.
 	case n.revision == 0:
 		c.purged(p)
-	case n.Commit == p.commit:
+	case n.Commit == p.commit, planted == outcomeUnread && n.Commit == g.id:
 		p.revision = n.revision
 	default:
 		c.lose(ctx, n)
@@ -136,7 +136,7 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 func (c *committer) purged(p *partition) {
 	p.revision = 0
 	if time.Since(c.foundPurged) > reminder {
-		c.log.Warn("checkpoints are gone, the deliveries stream was purged or made again: writing them anew", "partition", p.number)
+		c.log.Warn("checkpoints are gone, the deliveries stream was purged or made again: writing them anew", "partition", p.id.number)
 	}
 	c.foundPurged = time.Now()
 }
@@ -146,7 +146,7 @@ func (c *committer) purged(p *partition) {
 // the deliveries stream itself went back in time.
 func (c *committer) lose(ctx context.Context, n newest) {
 	p := n.partition
-	reason := error(&lostError{partition: p.number, owner: n.Worker})
+	reason := error(&lostError{partition: p.id.number, owner: n.Worker})
 	if n.revision < p.revision || strings.HasPrefix(n.Commit, c.instance+"-") {
 		reason = errRolledBack
 	}
@@ -162,5 +162,5 @@ func (c *committer) lose(ctx context.Context, n newest) {
 		}
 		return u.partition == p
 	})
-	c.telemetry.fenced(ctx, p.number)
+	c.telemetry.fenced(ctx, p.id.number)
 }

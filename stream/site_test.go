@@ -47,6 +47,7 @@ func testConfig() stream.Config {
 	c.Streams.Updates.MaxBytes = -1
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
 	c.Worker.CommitTimeout = 2 * time.Second
+	c.Worker.Queries.Timeout = eventTimeout
 	c.Worker.StartTimeout = eventTimeout
 	c.Worker.StopTimeout = eventTimeout
 	c.Worker.TTL = 3 * time.Second
@@ -59,7 +60,12 @@ func newSite(t *testing.T, changes ...func(*stream.Config)) *site {
 	for _, change := range changes {
 		change(&config)
 	}
-	server := natstest.Run(t)
+	return newSiteOn(t, natstest.Run(t), config)
+}
+
+// newSiteOn is newSite on a server that runs already.
+func newSiteOn(t *testing.T, server *natsserver.Server, config stream.Config) *site {
+	t.Helper()
 	subjects, err := wire.NewSubjects(config.Streams.Prefix)
 	if err != nil {
 		t.Fatal(err)

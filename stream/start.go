@@ -29,6 +29,9 @@ func (w *Worker) prepare(ctx context.Context) error {
 			return err
 		}
 		for _, c := range changes {
+			if c.Action == Keep { // which is told with the partitions
+				continue
+			}
 			w.options.log.Info("changed a stream", "stream", c.Stream, "action", string(c.Action),
 				"setting", c.Setting, "have", c.Have, "want", c.Want)
 		}
@@ -114,16 +117,16 @@ const maxClaims = 16
 
 // claim claims one partition, trying for as long as limit. reached is as claimer
 // has it.
-func (w *Worker) claim(ctx context.Context, partition int, limit time.Duration, reached position) (claim, error) {
+func (w *Worker) claim(ctx context.Context, partition partitionID, limit time.Duration, reached position) (claim, error) {
 	select {
 	case w.claimers <- struct{}{}:
 		defer func() { <-w.claimers }()
 	case <-ctx.Done():
 		return claim{}, context.Cause(ctx)
 	}
-	defer w.claiming.forget(partition)
+	defer w.claiming.forget(partition.number)
 	var claimed claim
-	err := w.persist(ctx, limit, w.claiming, partition, func(ctx context.Context) (err error) {
+	err := w.persist(ctx, limit, w.claiming, partition.number, func(ctx context.Context) (err error) {
 		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))
 		claimed, err = w.claimer.claim(ctx, partition, commit, reached)
 		return err

@@ -56,10 +56,10 @@ func TestTopologyComparesTransformsOfSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	edit(t, js, "PRESENCE_STATE", func(c *jetstream.StreamConfig) {
-		c.Sources[0].SubjectTransforms[0].Destination = "presence.state.{{wildcard(1)}}.{{wildcard(3)}}"
+		c.Sources[0].SubjectTransforms[0].Destination = "presence.state.{{wildcard(1)}}.{{wildcard(4)}}"
 	})
-	want := "refuse PRESENCE_STATE: sources is PRESENCE_UPDATES presence.update.*.*.* to presence.state.{{wildcard(1)}}.{{wildcard(3)}}, " +
-		"configured is PRESENCE_UPDATES presence.update.*.*.* to presence.state.{{wildcard(2)}}.{{wildcard(3)}}: " +
+	want := "refuse PRESENCE_STATE: sources is PRESENCE_UPDATES presence.*.*.*.* to presence.state.{{wildcard(1)}}.{{wildcard(4)}}, " +
+		"configured is PRESENCE_UPDATES presence.*.*.*.* to presence.state.{{wildcard(3)}}.{{wildcard(4)}}: " +
 		"messages would be copied again or not at all"
 	if got := plan(t, js, config); len(got) != 1 || got[0] != want {
 		t.Errorf("Plan = %v, want %s", got, want)

@@ -30,7 +30,8 @@ type telemetry struct {
 	queryTimes  metric.Float64Histogram
 	replayed    metric.Int64Counter
 
-	updatesDone, deliveriesDone atomic.Int64
+	updatesDone    [maxPartitions]atomic.Int64 // by partition
+	deliveriesDone atomic.Int64
 }
 
 func newTelemetry(meter metric.Meter) (*telemetry, error) {
@@ -118,10 +119,10 @@ func (t *telemetry) done(ctx context.Context, u unit) {
 		t.deliveriesDone.Add(n)
 	}
 	updates := int64(len(u.updates))
-	t.updatesDone.Add(updates)
+	t.updatesDone[u.partition.id.number].Add(updates)
 	dead = min(dead, updates)
-	t.outcome(ctx, u.partition.number, outcomeDead, dead)
-	t.outcome(ctx, u.partition.number, outcomeRouted, updates-dead)
+	t.outcome(ctx, u.partition.id.number, outcomeDead, dead)
+	t.outcome(ctx, u.partition.id.number, outcomeRouted, updates-dead)
 }
 
 func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, n int64) {
@@ -141,7 +142,11 @@ func (t *telemetry) fenced(ctx context.Context, partition int) {
 
 // totals returns what is done so far.
 func (t *telemetry) totals() totals {
-	return totals{updates: t.updatesDone.Load(), deliveries: t.deliveriesDone.Load()}
+	done := totals{deliveries: t.deliveriesDone.Load()}
+	for p := range t.updatesDone {
+		done.updates[p] = t.updatesDone[p].Load()
+	}
+	return done
 }
 
 func (t *telemetry) membership(ctx context.Context, workers, mixed int) {

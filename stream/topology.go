@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -19,40 +18,8 @@ var ErrRefused = errors.New("refused")
 type Topology struct {
 	js       jetstream.JetStream
 	subjects wire.Subjects
+	layouts  layouts
 	config   StreamsConfig
-}
-
-// Action is what a Change does to a stream.
-type Action string
-
-// The actions of a Change.
-const (
-	Create Action = "create" // the stream is missing
-	Update Action = "update" // a setting differs and can be changed
-	Refuse Action = "refuse" // a setting differs and changing it would lose data
-)
-
-// Change is one difference between the streams on the server and the ones
-// configured.
-type Change struct {
-	Stream  string `json:"stream"`
-	Action  Action `json:"action"`
-	Setting string `json:"setting,omitempty"` // empty where the stream is missing
-	Have    string `json:"have,omitempty"`
-	Want    string `json:"want,omitempty"`
-	Reason  string `json:"reason,omitempty"` // why a change is refused
-}
-
-// String says the change in one line.
-func (c Change) String() string {
-	switch c.Action {
-	case Create:
-		return fmt.Sprintf("create %s: %s", c.Stream, c.Want)
-	case Refuse:
-		return fmt.Sprintf("refuse %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
-	default:
-		return fmt.Sprintf("update %s: %s from %s to %s", c.Stream, c.Setting, c.Have, c.Want)
-	}
 }
 
 // NewTopology returns the streams that config describes, on the server of js.
@@ -64,14 +31,18 @@ func NewTopology(js jetstream.JetStream, config StreamsConfig) (*Topology, error
 	if err != nil {
 		return nil, err
 	}
-	return &Topology{js: js, subjects: subjects, config: config}, nil
+	return &Topology{js: js, subjects: subjects, layouts: newLayouts(js, subjects), config: config}, nil
 }
 
 // Plan returns what Apply would change, in order, and changes nothing. Streams
 // that are as configured give no Change.
 func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
-	var changes []Change
-	for _, want := range t.streams() {
+	layout, err := t.layout(ctx)
+	if err != nil {
+		return nil, err
+	}
+	changes := t.kept(layout)
+	for _, want := range t.streams(layout) {
 		have, err := t.existing(ctx, want.Name)
 		if err != nil {
 			return nil, err
@@ -94,9 +65,15 @@ func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 	}
 	changed := make(map[string]bool)
 	for _, c := range changes {
-		changed[c.Stream] = true
+		if c.Action != Keep {
+			changed[c.Stream] = true
+		}
 	}
-	for _, want := range t.streams() {
+	layout, err := t.layout(ctx)
+	if err != nil {
+		return changes, err
+	}
+	for _, want := range t.streams(layout) {
 		if !changed[want.Name] {
 			continue
 		}
@@ -126,11 +103,13 @@ func (t *Topology) Verify(ctx context.Context) error {
 	}
 	var differences []error
 	for _, c := range changes {
-		if c.Action == Create {
+		switch c.Action {
+		case Keep:
+		case Create:
 			differences = append(differences, fmt.Errorf("stream %s is missing: make it with topology apply", c.Stream))
-			continue
+		default:
+			differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
 		}
-		differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
 	}
 	return errors.Join(differences...)
 }
@@ -168,15 +147,15 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 	return nil
 }
 
-func (t *Topology) streams() []jetstream.StreamConfig {
-	streams := []jetstream.StreamConfig{t.updates(), t.deliveries(), t.dead(), t.workers()}
+func (t *Topology) streams(layout wire.Layout) []jetstream.StreamConfig {
+	streams := []jetstream.StreamConfig{t.updates(layout), t.deliveries(), t.dead(), t.workers()}
 	if t.config.State.Enabled {
 		streams = append(streams, t.state())
 	}
 	return streams
 }
 
-func (t *Topology) updates() jetstream.StreamConfig {
+func (t *Topology) updates(layout wire.Layout) jetstream.StreamConfig {
 	source := t.subjects.Updates()
 	return t.common(jetstream.StreamConfig{
 		Name:        t.subjects.UpdatesStream(),
@@ -184,7 +163,7 @@ func (t *Topology) updates() jetstream.StreamConfig {
 		Subjects:    []string{source},
 		SubjectTransform: &jetstream.SubjectTransformConfig{
 			Source:      source,
-			Destination: t.subjects.UpdateTransform(t.config.Partitions),
+			Destination: t.subjects.In(layout.Generation).UpdateTransform(layout.Partitions),
 		},
 		MaxAge:      t.config.Updates.MaxAge,
 		MaxBytes:    t.config.Updates.MaxBytes,
@@ -262,32 +241,4 @@ func (t *Topology) common(c jetstream.StreamConfig) jetstream.StreamConfig {
 		c.Storage = jetstream.MemoryStorage
 	}
 	return c
-}
-
-func compare(have *jetstream.StreamConfig, want jetstream.StreamConfig) []Change {
-	if have == nil {
-		return []Change{{Stream: want.Name, Action: Create, Want: describe(want)}}
-	}
-	var changes []Change
-	for _, s := range settings() {
-		if !s.differs(*have, want) {
-			continue
-		}
-		change := Change{Stream: want.Name, Action: Update, Setting: s.name, Have: s.show(*have), Want: s.show(want)}
-		if reason := s.refuse(*have, want); reason != "" {
-			change.Action, change.Reason = Refuse, reason
-		}
-		changes = append(changes, change)
-	}
-	return changes
-}
-
-func describe(c jetstream.StreamConfig) string {
-	var parts []string
-	for _, s := range settings() {
-		if value := s.show(c); value != "false" && value != "none" {
-			parts = append(parts, s.name+" "+value)
-		}
-	}
-	return strings.Join(parts, ", ")
 }

@@ -49,7 +49,7 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 			"max_age 168h0m0s, max_bytes -1, discard old, allow_direct true",
 		"create KV_PRESENCE_WORKERS: subjects $KV.PRESENCE_WORKERS.>, retention limits, storage file, replicas 1, max_age 0s, " +
 			"max_bytes -1, discard new, max_msgs_per_subject 1, allow_direct true, allow_rollup true, allow_msg_ttl true",
-		"create PRESENCE_STATE: sources PRESENCE_UPDATES presence.update.*.*.* to presence.state.{{wildcard(2)}}.{{wildcard(3)}}, " +
+		"create PRESENCE_STATE: sources PRESENCE_UPDATES presence.*.*.*.* to presence.state.{{wildcard(3)}}.{{wildcard(4)}}, " +
 			"retention limits, storage file, replicas 1, max_age 168h0m0s, max_bytes -1, discard old, max_msgs_per_subject 1, " +
 			"allow_direct true",
 	}
@@ -86,12 +86,6 @@ func TestTopologyChanges(t *testing.T) {
 		want    string
 		refused bool
 	}{
-		{
-			"partitions", func(c *stream.StreamsConfig) { c.Partitions = 8 },
-			"refuse PRESENCE_UPDATES: subject transform is presence.update.*.* to presence.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}, " +
-				"configured is presence.update.*.* to presence.update.{{partition(8,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}: " +
-				"the number of partitions is fixed for the life of the stream", true,
-		},
 		{
 			"max_age of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxAge = time.Hour },
 			"refuse PRESENCE_UPDATES: max_age is 24h0m0s, configured is 1h0m0s: " +
@@ -149,6 +143,51 @@ func TestTopologyChanges(t *testing.T) {
 				t.Errorf("after Apply the plan is %v, want nothing", got)
 			}
 		})
+	}
+}
+
+// Workers and topology apply never move positions.
+func TestTopologyKeepsThePartitions(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	config := stream.DefaultStreamsConfig()
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	config.Partitions = 8
+	config.Updates.MaxAge = 48 * time.Hour
+	want := []string{
+		"keep PRESENCE_UPDATES: number of partitions stays 16, configured is 8: change it with router-worker topology repartition 8",
+		"update PRESENCE_UPDATES: max_age from 24h0m0s to 48h0m0s",
+	}
+	if got := plan(t, js, config); !slices.Equal(got, want) {
+		t.Errorf("Plan = %v, want %v", got, want)
+	}
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := plan(t, js, config); !slices.Equal(got, want[:1]) {
+		t.Errorf("after Apply the plan is %v, want %v", got, want[:1])
+	}
+	if err := newTopology(t, js, config).Verify(t.Context()); err != nil {
+		t.Errorf("Verify = %v, want nil: the number of partitions is no difference", err)
+	}
+}
+
+// A stream that stores updates in another way than by partition is not touched.
+func TestTopologyRefusesForeignTransform(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	config := stream.DefaultStreamsConfig()
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, js, "PRESENCE_UPDATES", func(c *jetstream.StreamConfig) {
+		c.SubjectTransform.Destination = "presence.update.1.{{wildcard(1)}}.{{wildcard(2)}}"
+	})
+	_, err := newTopology(t, js, config).Apply(t.Context())
+	if !errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), "updates would not be stored by partition any more") {
+		t.Errorf("Apply = %v, want the transform refused", err)
 	}
 }
 

@@ -37,11 +37,14 @@ type Worker struct {
 	instance   string // unique to this Worker: its commit IDs begin with it
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
+	layouts    layouts
+	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claimer
 	committer  *committer
 	claiming   *stall // of all partitions, as are the others
 	reading    *stall
 	routing    *stall
+	progress   *progress
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them
@@ -97,8 +100,10 @@ func (w *Worker) setWaiting(err error) {
 func (w *Worker) assemble() {
 	log := w.options.log
 	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
+	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = newStall(log, "claiming partitions"), newStall(log, "reading updates"), newStall(log, "routing updates")
+	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
@@ -109,7 +114,7 @@ func (w *Worker) assemble() {
 	w.committer = &committer{
 		nc: w.nc, checkpoints: points, subjects: w.subjects,
 		instance: w.instance, config: w.config.Worker, groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
-		staged: make(chan unit, w.config.Streams.Partitions*slotsPerPartition),
+		staged: make(chan unit, maxPartitions*slotsPerPartition),
 		idle:   make(map[*partition]position), served: make(map[*partition]served),
 		stall: newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
 	}
@@ -127,7 +132,8 @@ func (w *Worker) Ready() error {
 	if !w.nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting())
+	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting(),
+		w.progress.waiting(time.Now()))
 }
 
 // Run shares the partitions with the other workers and routes the updates of its

@@ -215,9 +215,20 @@ func TestRunServesHTTP(t *testing.T) {
 			t.Errorf("/metrics holds %s", unwanted)
 		}
 	}
-	wantAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 partitions of this worker's share are not claimed yet\n")
+	awaitAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 partitions of this worker's share are not claimed yet\n")
 	wantAnswer(t, p, "/healthz", http.StatusOK, "alive\n")
 	wantAnswer(t, p, "/debug/pprof/", http.StatusOK, "goroutine")
+}
+
+// awaitAnswer waits until the HTTP server answers so.
+func awaitAnswer(t *testing.T, p *process, path string, status int, want string) {
+	t.Helper()
+	eventually(t, func() error {
+		if code, body := get(t, p, path); code != status || !strings.Contains(body, want) {
+			return fmt.Errorf("%s answers %d: %q, want %d and %q", path, code, body, status, want)
+		}
+		return nil
+	})
 }
 
 func wantAnswer(t *testing.T, p *process, path string, status int, want string) {

@@ -43,7 +43,7 @@ func TestTopology(t *testing.T) {
 
 func TestTopologyRefusesToLoseData(t *testing.T) {
 	t.Parallel()
-	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_PARTITIONS=8", "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
+	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_UPDATES_MAX_AGE=1h", "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
 	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "refuse PRESENCE_UPDATES: ") {
 		t.Errorf("plan says %q, want that a change is refused", got)
 	}
@@ -62,6 +62,34 @@ func TestTopologyRefusesToLoseData(t *testing.T) {
 	}
 	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "update PRESENCE_DELIVERIES") {
 		t.Errorf("then plan says %q: apply changed something", got)
+	}
+}
+
+func TestTopologyRepartition(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	p := expect(t, 0, "", env, "topology", "repartition", "24", "--json")
+	want := `{"before":{"generation":0,"partitions":4},"now":{"generation":1,"partitions":24},"changed":true}` + "\n"
+	if got := p.stdout.String(); got != want {
+		t.Errorf("repartition --json says %q, want %q", got, want)
+	}
+	if got := p.stderr.String(); strings.Count(got, "\n") != 3 {
+		t.Errorf("repartition notes %q, want a line for each step but the handover, as there is no worker", got)
+	}
+	keep := "keep PRESENCE_UPDATES: number of partitions stays 24, configured is 4: change it with router-worker topology repartition 4\n"
+	for _, command := range []string{"plan", "apply"} {
+		if got := expect(t, 0, "", env, "topology", command).stdout.String(); got != keep {
+			t.Errorf("then %s says %q, want %q", command, got, keep)
+		}
+	}
+	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "24 partitions are 4 now; set streams.partitions to 4\n" {
+		t.Errorf("repartition back says %q", got)
+	}
+	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "nothing to change: there are 4 partitions\n" {
+		t.Errorf("repartition again says %q", got)
+	}
+	if got := expect(t, 2, "", env, "topology", "repartition", "257").stderr.String(); !strings.Contains(got, "partitions is 257: want 1 to 256") {
+		t.Errorf("repartition to too many complains %q, want the bound", got)
 	}
 }
 

@@ -40,10 +40,16 @@ func TestWrongUsage(t *testing.T) {
 		{"requeue without IDs", "dead requeue", "takes IDs, or --all"},
 		{"requeue IDs and all", "dead requeue 1 --all", "takes IDs, or --all"},
 		{"requeue IDs by reason", "dead requeue 1 --reason malformed", "takes IDs, or --all"},
+		{"watch without a terminal", "status --watch", "--watch needs a terminal"},
+		{"watch as JSON", "status --watch --json", "--watch and --json exclude each other"},
+		{"short interval", "status --interval 10ms", "--interval is 10ms: want 500ms to 1h0m0s"},
+		{"negative patience", "status --late -1s", "--late is -1s: want 0s or more"},
 		{"no ID", "dead show first", `ID is "first": want a number`},
 		{"unknown reason", "dead list --reason bad", `--reason is "bad": want one of [malformed`},
 		{"negative limit", "dead list --limit -1", "--limit is -1: want 0 or more"},
 		{"demo at no address", "demo --listen 4222", `--listen is "4222": want host:port`},
+		{"partitions that are no number", "topology repartition many", `N is "many": want a number`},
+		{"negative wait", "topology repartition 8 --wait -1s", "--wait is -1s: want 0 or more"},
 		{"config that is missing", "run --config /nonexistent/config.yaml", "no such file"},
 	}
 	for _, tt := range tests {
@@ -63,8 +69,8 @@ func TestWrongUsage(t *testing.T) {
 func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"", "run", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply",
-		"dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
+		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition",
+		"status", "dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
 		"query current-states", "version",
 	} {
 		t.Run(command, func(t *testing.T) {

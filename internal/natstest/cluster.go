@@ -25,7 +25,11 @@ func RunCluster(tb testing.TB, size int, configure ...func(*natsserver.Options))
 	servers := startCluster(tb, size, configure)
 	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
 	defer cancel()
-	if err := awaitCluster(ctx, tb, servers); err != nil {
+	urls := make([]string, len(servers))
+	for i, s := range servers {
+		urls[i] = s.URL()
+	}
+	if err := awaitCluster(ctx, tb, urls); err != nil {
 		tb.Fatalf("wait for cluster of %d: %v", size, err)
 	}
 	return servers
@@ -92,21 +96,21 @@ func shutdown(servers []*natsserver.Server) {
 
 // awaitCluster returns when every server answers for JetStream and a stream with a
 // replica on each can be made.
-func awaitCluster(ctx context.Context, tb testing.TB, servers []*natsserver.Server) error {
+func awaitCluster(ctx context.Context, tb testing.TB, urls []string) error {
 	tb.Helper()
 	var js jetstream.JetStream
-	for _, s := range servers {
-		nc := Connect(tb, s.URL())
+	for _, url := range urls {
+		nc := Connect(tb, url)
 		defer nc.Close()
 		js = JetStream(tb, nc)
 		if err := retry(ctx, func(ctx context.Context) error {
 			_, err := js.AccountInfo(ctx)
 			return err
 		}); err != nil {
-			return fmt.Errorf("ask %s for account: %w", s.URL(), err)
+			return fmt.Errorf("ask %s for account: %w", url, err)
 		}
 	}
-	return probeCluster(ctx, js, len(servers))
+	return probeCluster(ctx, js, len(urls))
 }
 
 func probeCluster(ctx context.Context, js jetstream.JetStream, size int) error {

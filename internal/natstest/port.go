@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"testing"
 )
 
 const (
@@ -28,6 +29,17 @@ const (
 var reservations struct { //nolint:gochecknoglobals // They are the process's, as its ports are.
 	mu    sync.Mutex
 	locks []net.PacketConn
+}
+
+// FreePorts returns n different ports that nothing listens on, for servers that a
+// test starts itself.
+func FreePorts(tb testing.TB, n int) []int {
+	tb.Helper()
+	ports, err := freePorts(tb.Context(), n)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ports
 }
 
 // freePort returns a port that nothing listens on, and that no other server of a

@@ -74,11 +74,14 @@ func NewProcess(tb testing.TB, options ProcessOptions) *Process {
 // is known after the start.
 func (p *Process) URL() string { return "nats://" + address(p.options.Port) }
 
+// Name returns the name of the server.
+func (p *Process) Name() string { return p.options.Name }
+
 // Start starts the process, on the port and with the store directory that it had
 // before, and returns when it accepts connections. ctx bounds the start only. A
 // process that runs is an error.
 func (p *Process) Start(ctx context.Context) error {
-	if p.running() {
+	if p.Running() {
 		return errors.New("start nats-server: it runs already")
 	}
 	if p.options.Port != 0 {
@@ -100,7 +103,7 @@ func (p *Process) Start(ctx context.Context) error {
 // Kill ends the process at once (SIGKILL), stopped or not, and returns when it is
 // gone. It does nothing to a process that does not run.
 func (p *Process) Kill() error {
-	if !p.running() {
+	if !p.Running() {
 		return nil
 	}
 	if err := p.Signal(syscall.SIGKILL); err != nil {
@@ -113,7 +116,7 @@ func (p *Process) Kill() error {
 // Stop asks the process to end (SIGTERM) and returns when it is gone. One that
 // takes too long is killed, which is an error.
 func (p *Process) Stop() error {
-	if !p.running() {
+	if !p.Running() {
 		return nil
 	}
 	if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -139,7 +142,7 @@ func (p *Process) Restart(ctx context.Context) error {
 
 // Signal sends signal to the process, such as syscall.SIGSTOP and syscall.SIGCONT.
 func (p *Process) Signal(signal os.Signal) error {
-	if !p.running() {
+	if !p.Running() {
 		return fmt.Errorf("send %v to nats-server: %w", signal, os.ErrProcessDone)
 	}
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -148,7 +151,8 @@ func (p *Process) Signal(signal os.Signal) error {
 	return nil
 }
 
-func (p *Process) running() bool {
+// Running reports whether the process runs, stopped or not.
+func (p *Process) Running() bool {
 	if p.exited == nil {
 		return false
 	}

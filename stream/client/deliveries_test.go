@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -188,6 +189,18 @@ func TestDeliveriesOutliveTheirServer(t *testing.T) {
 	s.js = natstest.JetStream(t, natstest.Connect(t, restarted.URL()))
 	s.deliver(t, alice, 1, online(bob, 2))
 	wantSequences(t, "after", sequencesOf(t, r, 1), 2)
+}
+
+func TestDeliveriesHaveNoGap(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for n := range uint64(5) {
+		s.deliver(t, alice, 1, online(bob, n+1))
+	}
+	isThird := func(frame []byte) bool { return bytes.Contains(frame, []byte(`"sequences":[3]`)) }
+	proxy := &natstest.Proxy{FromServer: once(isThird, natstest.Swallow)}
+	r := deliveries(t, newClient(t, proxy.Start(t, s.server.URL())), client.All(), client.Position{})
+	wantSequences(t, "with one lost on the way", sequencesOf(t, r, 5), 1, 2, 3, 4, 5)
 }
 
 func TestDeliveriesTellOfWhatIsNone(t *testing.T) {

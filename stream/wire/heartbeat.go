@@ -15,13 +15,15 @@ type Heartbeat struct {
 	Version    string    `json:"version"`     // of the program
 	ConfigHash string    `json:"config_hash"` // the same for workers that route alike
 	Started    time.Time `json:"started"`
-	Beat       uint64    `json:"beat"`              // counts the heartbeats of the instance
-	TTL        int64     `json:"ttl_ms"`            // how long without another heartbeat the worker counts as live, ms
-	Leaving    bool      `json:"leaving,omitempty"` // it takes no partition any more, and gives up those it has
-	Partitions []int     `json:"partitions"`        // that it has or is taking over, ascending
-	Claims     []uint64  `json:"claims"`            // Claims[i] is the sequence of the checkpoint that Partitions[i] was claimed with, 0 until it is
+	Beat       uint64    `json:"beat"`                 // counts the heartbeats of the instance
+	TTL        int64     `json:"ttl_ms"`               // how long without another heartbeat the worker counts as live, ms
+	Leaving    bool      `json:"leaving,omitempty"`    // it takes no partition any more, and gives up those it has
+	Generation int       `json:"generation,omitempty"` // of the layout that it serves
+	Partitions []int     `json:"partitions"`           // that it has or is taking over, ascending
+	Claims     []uint64  `json:"claims"`               // Claims[i] is the sequence of the checkpoint that Partitions[i] was claimed with, 0 until it is
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
+	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
 }
 
 // Encode returns h as JSON, times in UTC.
@@ -61,6 +63,12 @@ func (h Heartbeat) Validate() error {
 	}
 	if h.TTL <= 0 {
 		errs = append(errs, fmt.Errorf("ttl_ms is %d, want at least 1", h.TTL))
+	}
+	if len(h.Rates) > 0 && len(h.Rates) != len(h.Partitions) {
+		errs = append(errs, fmt.Errorf("partition_updates_per_second has %d entries, want one for each of %d partitions", len(h.Rates), len(h.Partitions)))
+	}
+	if h.Generation < 0 {
+		errs = append(errs, fmt.Errorf("generation is %d, want at least 0", h.Generation))
 	}
 	if len(h.Claims) != len(h.Partitions) {
 		errs = append(errs, fmt.Errorf("claims holds %d sequences, want one for each of %d partitions", len(h.Claims), len(h.Partitions)))

@@ -13,6 +13,7 @@ func heartbeat() wire.Heartbeat {
 	return wire.Heartbeat{
 		Worker: "w1", Instance: "ABC", Version: "v1.2.3", ConfigHash: "0123456789ab",
 		Started: time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC), Beat: 7, TTL: 3000, Partitions: []int{0, 5}, Claims: []uint64{17, 0}, Updates: 12.5, Deliveries: 30,
+		Rates: []float64{0, 12.5},
 	}
 }
 
@@ -24,7 +25,7 @@ func TestHeartbeatRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	const text = `{"worker":"w1","instance":"ABC","version":"v1.2.3","config_hash":"0123456789ab","started":"2026-11-24T12:00:00.000000005Z",` +
-		`"beat":7,"ttl_ms":3000,"partitions":[0,5],"claims":[17,0],"updates_per_second":12.5,"deliveries_per_second":30}`
+		`"beat":7,"ttl_ms":3000,"partitions":[0,5],"claims":[17,0],"updates_per_second":12.5,"deliveries_per_second":30,"partition_updates_per_second":[0,12.5]}`
 	if string(data) != text {
 		t.Errorf("encoded is %s, want %s", data, text)
 	}
@@ -37,7 +38,7 @@ func TestHeartbeatRoundTrip(t *testing.T) {
 func TestHeartbeatOfNoPartitions(t *testing.T) {
 	t.Parallel()
 	h := heartbeat()
-	h.Partitions, h.Claims, h.Leaving = nil, nil, true
+	h.Partitions, h.Claims, h.Rates, h.Leaving = nil, nil, nil, true
 	data, err := h.Encode()
 	if err != nil || !strings.Contains(string(data), `"leaving":true,"partitions":[],"claims":[]`) {
 		t.Errorf("encoded is %s, %v, want an empty list of partitions", data, err)
@@ -51,6 +52,7 @@ func TestDecodeHeartbeatRefuses(t *testing.T) {
 		{"no worker", `{"instance":"i","ttl_ms":1}`, "worker is missing"},
 		{"no instance", `{"worker":"w","ttl_ms":1}`, "instance is missing"},
 		{"no ttl", `{"worker":"w","instance":"i"}`, "ttl_ms is 0, want at least 1"},
+		{"rates of other partitions", `{"worker":"w","instance":"i","ttl_ms":1,"partitions":[1,2],"claims":[1,2],"partition_updates_per_second":[1]}`, "partition_updates_per_second has 1 entries, want one for each of 2 partitions"},
 		{"no claims", `{"worker":"w","instance":"i","ttl_ms":1,"partitions":[1]}`, "claims holds 0 sequences, want one for each of 1 partitions"},
 		{"bad partition", `{"worker":"w","instance":"i","ttl_ms":1,"partitions":[-1],"claims":[0]}`, "partitions holds -1, want at least 0"},
 	}

@@ -12,9 +12,10 @@ import (
 // Subjects names the subjects and streams of one deployment. The zero Subjects is
 // of no use: NewSubjects makes them.
 type Subjects struct {
-	prefix  string // the first token
-	update  string // what every update subject begins with, final dot included
-	deliver string // what every delivery subject begins with, final dot included
+	prefix     string // the first token
+	update     string // what every published update's subject begins with, final dot included
+	deliver    string // what every delivery subject begins with, final dot included
+	generation int    // of the layout; see In
 }
 
 var prefixPattern = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
@@ -32,22 +33,31 @@ func NewSubjects(prefix string) (Subjects, error) {
 func (s Subjects) Prefix() string { return s.prefix }
 
 // Checkpoint returns the subject of a partition's checkpoint:
-// presence.checkpoint.<partition>.
+// presence.checkpoint.<p> in generation 0, presence.checkpoint.g<g>-<p> in others.
 func (s Subjects) Checkpoint(partition int) string {
-	return s.prefix + ".checkpoint." + strconv.Itoa(partition)
+	if s.generation == 0 {
+		return s.prefix + ".checkpoint." + strconv.Itoa(partition)
+	}
+	return s.prefix + ".checkpoint.g" + strconv.Itoa(s.generation) + "-" + strconv.Itoa(partition)
 }
 
 // Checkpoints returns the filter of checkpoints: presence.checkpoint.*.
 func (s Subjects) Checkpoints() string { return s.prefix + ".checkpoint.*" }
 
-// ParseCheckpoint returns the partition whose checkpoint is on subject.
-func (s Subjects) ParseCheckpoint(subject string) (int, error) {
+// ParseCheckpoint returns the generation and the partition whose checkpoint is on
+// subject.
+func (s Subjects) ParseCheckpoint(subject string) (generation, partition int, err error) {
 	token, found := strings.CutPrefix(subject, s.prefix+".checkpoint.")
-	partition, ok := parseIndex(token)
-	if !found || !ok {
-		return 0, fmt.Errorf("parse subject %s: want %s.checkpoint.<partition>", quoteShort(subject), s.prefix)
+	known := true
+	if mark, number, marked := strings.Cut(token, "-"); marked {
+		generation, known = parseGeneration("-" + mark)
+		token = number
 	}
-	return partition, nil
+	partition, ok := parseIndex(token)
+	if !found || !known || !ok {
+		return 0, 0, fmt.Errorf("parse subject %s: want %s.checkpoint.<partition> or %[2]s.checkpoint.g<generation>-<partition>", quoteShort(subject), s.prefix)
+	}
+	return generation, partition, nil
 }
 
 // Dead returns the subject of dead letters with one reason: presence.dead.<reason>.

@@ -27,12 +27,17 @@ func TestSubjects(t *testing.T) {
 		{"Update", s.Update(user), "pre-1_x.update.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"AppendUpdate", string(s.AppendUpdate([]byte("x"), user)), "xpre-1_x.update.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"Updates", s.Updates(), "pre-1_x.update.*.*"},
-		{"StoredUpdates", s.StoredUpdates(), "pre-1_x.update.*.*.*"},
+		{"StoredUpdates", s.StoredUpdates(), "pre-1_x.*.*.*.*"},
 		{"PartitionUpdates", s.PartitionUpdates(7), "pre-1_x.update.7.*.*"},
 		{"UpdateTransform", s.UpdateTransform(16), "pre-1_x.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
+		{"PartitionUpdates of a later generation", s.In(12).PartitionUpdates(7), "pre-1_x.update-g12.7.*.*"},
+		{"UpdateTransform of a later generation", s.In(1).UpdateTransform(24), "pre-1_x.update-g1.{{partition(24,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
+		{"Checkpoint of a later generation", s.In(3).Checkpoint(12), "pre-1_x.checkpoint.g3-12"},
+		{"Checkpoint of generation 0", s.In(3).In(0).Checkpoint(12), "pre-1_x.checkpoint.12"},
+		{"LayoutRecord", s.LayoutRecord(), "$KV.PRE-1_X_WORKERS.deployment/layout"},
 		{"State", s.State(user), "pre-1_x.state.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"States", s.States(), "pre-1_x.state.*.*"},
-		{"StateTransform", s.StateTransform(), "pre-1_x.state.{{wildcard(2)}}.{{wildcard(3)}}"},
+		{"StateTransform", s.StateTransform(), "pre-1_x.state.{{wildcard(3)}}.{{wildcard(4)}}"},
 		{"Delivery", s.Delivery(wire.Local, 3, user), "pre-1_x.deliver.local.3.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"AppendDelivery", string(s.AppendDelivery([]byte("x"), wire.Remote, 15, user)), "xpre-1_x.deliver.remote.15.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"Deliveries", s.Deliveries(), "pre-1_x.deliver.>"},
@@ -73,9 +78,12 @@ func TestReasonsAreTokens(t *testing.T) {
 
 func TestParseUpdate(t *testing.T) {
 	s := subjects(t)
-	got, err := s.ParseUpdate("presence.update.11.matrix%2Eorg%3A8448.jo%2Eann")
 	want := wire.Stored{User: presence.MustUserID("@jo.ann:matrix.org:8448"), Partition: 11}
-	if err != nil || got != want {
+	if got, err := s.ParseUpdate("presence.update.11.matrix%2Eorg%3A8448.jo%2Eann"); err != nil || got != want {
+		t.Errorf("ParseUpdate = %v, %v, want %v", got, err, want)
+	}
+	want.Generation = 2
+	if got, err := s.ParseUpdate("presence.update-g2.11.matrix%2Eorg%3A8448.jo%2Eann"); err != nil || got != want {
 		t.Errorf("ParseUpdate = %v, %v, want %v", got, err, want)
 	}
 }
@@ -87,6 +95,10 @@ func TestParseUpdateRefuses(t *testing.T) {
 		{"other prefix", "other.update.1.a.b", want},
 		{"front door", "presence.update.a.b", want},
 		{"too many tokens", "presence.update.1.a.b.c", want},
+		{"generation 0 spelled out", "presence.update-g0.1.a.b", want},
+		{"two spellings of a generation", "presence.update-g01.1.a.b", want},
+		{"other mark than that of a generation", "presence.update-1.1.a.b", want},
+		{"generation without a partition", "presence.update-g1.a.b", want},
 		{"two spellings of a partition", "presence.update.01.a.b", want},
 		{"signed partition", "presence.update.+1.a.b", want},
 		{"huge partition", "presence.update.65536.a.b", want},
@@ -142,6 +154,8 @@ func TestNamesUser(t *testing.T) {
 		want          bool
 	}{
 		{"stored", "presence.update.3.example%2Ecom.jo%2Eann", true},
+		{"other generation", "presence.update-g7.4.example%2Ecom.jo%2Eann", true},
+		{"no generation", "presence.update-x.4.example%2Ecom.jo%2Eann", false},
 		{"other partition", "presence.update.4.example%2Ecom.jo%2Eann", true},
 		{"other user", "presence.update.3.example%2Ecom.jo", false},
 		{"other server", "presence.update.3.example%2Eorg.jo%2Eann", false},
@@ -165,6 +179,7 @@ func TestFrontDoor(t *testing.T) {
 		ok                 bool
 	}{
 		{"stored", "presence.update.3.a%2Eb.c", "presence.update.a%2Eb.c", true},
+		{"stored in a later generation", "presence.update-g1.3.a%2Eb.c", "presence.update.a%2Eb.c", true},
 		{"tokens that name nobody", "presence.update.3.%zz.c", "presence.update.%zz.c", true},
 		{"front door", "presence.update.a.c", "", false},
 		{"no partition", "presence.update.x.a.c", "", false},
@@ -181,13 +196,20 @@ func TestFrontDoor(t *testing.T) {
 
 func TestParseCheckpoint(t *testing.T) {
 	s := subjects(t)
-	if got, err := s.ParseCheckpoint("presence.checkpoint.15"); err != nil || got != 15 {
-		t.Errorf("ParseCheckpoint = %d, %v, want 15", got, err)
+	for _, want := range []struct{ generation, partition int }{{0, 15}, {1, 0}, {12, 255}} {
+		subject := s.In(want.generation).Checkpoint(want.partition)
+		generation, partition, err := s.ParseCheckpoint(subject)
+		if err != nil || generation != want.generation || partition != want.partition {
+			t.Errorf("ParseCheckpoint(%q) = %d, %d, %v, want %v", subject, generation, partition, err, want)
+		}
 	}
-	for _, subject := range []string{"presence.checkpoint.", "presence.checkpoint.x", "presence.checkpoint.007", "3"} {
-		_, err := s.ParseCheckpoint(subject)
-		checkMessage(t, err, subject, "want presence.checkpoint.<partition>")
+	for _, token := range []string{"", "x", "007", "g1", "g0-1", "g01-1", "g1-", "g1-01", "1-1", "-g1-1", "g1-1-1"} {
+		subject := "presence.checkpoint." + token
+		_, _, err := s.ParseCheckpoint(subject)
+		checkMessage(t, err, subject, "want presence.checkpoint.<partition> or presence.checkpoint.g<generation>-<partition>")
 	}
+	_, _, err := s.ParseCheckpoint("3")
+	checkMessage(t, err, `"3"`)
 }
 
 func TestParseDelivery(t *testing.T) {

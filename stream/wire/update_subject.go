@@ -10,8 +10,9 @@ import (
 
 // Stored is what the subject of a stored update says.
 type Stored struct {
-	User      presence.UserID
-	Partition int
+	User       presence.UserID
+	Generation int // of the layout
+	Partition  int
 }
 
 // Update returns the subject that user's updates are published to:
@@ -28,19 +29,14 @@ func (s Subjects) AppendUpdate(dst []byte, user presence.UserID) []byte {
 // Updates returns the filter of published updates: presence.update.*.*.
 func (s Subjects) Updates() string { return s.update + "*.*" }
 
-// StoredUpdates returns the filter of stored updates: presence.update.*.*.*.
-func (s Subjects) StoredUpdates() string { return s.update + "*.*.*" }
+// StoredUpdates returns the filter of stored updates, of every generation, in the
+// updates stream: presence.*.*.*.*.
+func (s Subjects) StoredUpdates() string { return s.prefix + ".*.*.*.*" }
 
 // PartitionUpdates returns the filter of the stored updates of one partition:
-// presence.update.<p>.*.*.
+// presence.update.<p>.*.* in generation 0, presence.update-g<g>.<p>.*.* in others.
 func (s Subjects) PartitionUpdates(partition int) string {
-	return s.update + strconv.Itoa(partition) + ".*.*"
-}
-
-// UpdateTransform returns the destination that the server stores published
-// updates under, over the wildcards of Updates.
-func (s Subjects) UpdateTransform(partitions int) string {
-	return fmt.Sprintf("%s{{partition(%d,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}", s.update, partitions)
+	return s.stored() + strconv.Itoa(partition) + ".*.*"
 }
 
 // ParseFrontDoor returns the user that the subject of a published update names.
@@ -56,10 +52,10 @@ func (s Subjects) ParseFrontDoor(subject string) (presence.UserID, error) {
 	return user, nil
 }
 
-// ParseUpdate returns the user and the partition that the subject of a stored
-// update names.
+// ParseUpdate returns the user and the partition, of whatever generation, that the
+// subject of a stored update names.
 func (s Subjects) ParseUpdate(subject string) (Stored, error) {
-	partition, tokens, found := s.cutPartition(subject)
+	stored, tokens, found := s.cutPartition(subject)
 	if !found {
 		return Stored{}, s.notUpdate(subject, "<partition>.<server>.<localpart>")
 	}
@@ -67,7 +63,8 @@ func (s Subjects) ParseUpdate(subject string) (Stored, error) {
 	if err != nil {
 		return Stored{}, fmt.Errorf("parse subject %s: %w", quoteShort(subject), err)
 	}
-	return Stored{User: user, Partition: partition}, nil
+	stored.User = user
+	return stored, nil
 }
 
 // NamesUser reports whether subject is one that the server stores user's updates
@@ -99,7 +96,7 @@ func (s Subjects) States() string { return s.prefix + ".state.*.*" }
 // StateTransform returns the destination that the server stores newest updates
 // under, over the wildcards of StoredUpdates.
 func (s Subjects) StateTransform() string {
-	return s.prefix + ".state.{{wildcard(2)}}.{{wildcard(3)}}"
+	return s.prefix + ".state.{{wildcard(3)}}.{{wildcard(4)}}"
 }
 
 // ParseState returns the user whose newest update is stored under subject.
@@ -121,15 +118,14 @@ func (s Subjects) notUpdate(subject, tokens string) error {
 
 // cutPartition splits a stored update subject after the partition; tokens are
 // those of the user, not yet looked at.
-func (s Subjects) cutPartition(subject string) (partition int, tokens string, found bool) {
-	rest, found := strings.CutPrefix(subject, s.update)
-	if !found {
-		return 0, "", false
-	}
-	number, tokens, found := strings.Cut(rest, ".")
-	if !found || strings.Count(tokens, ".") != 1 {
-		return 0, "", false
-	}
+func (s Subjects) cutPartition(subject string) (stored Stored, tokens string, found bool) {
+	rest, begins := strings.CutPrefix(subject, s.update[:len(s.update)-1])
+	mark, rest, marked := strings.Cut(rest, ".")
+	generation, known := parseGeneration(mark)
+	number, tokens, split := strings.Cut(rest, ".")
 	partition, ok := parseIndex(number)
-	return partition, tokens, ok
+	if !begins || !marked || !known || !split || !ok || strings.Count(tokens, ".") != 1 {
+		return Stored{}, "", false
+	}
+	return Stored{Generation: generation, Partition: partition}, tokens, true
 }

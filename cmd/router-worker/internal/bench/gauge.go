@@ -57,7 +57,7 @@ func (c *checkpoints) next(ctx context.Context) (news, error) {
 	if err != nil {
 		return news{}, fmt.Errorf("read metadata: %w", err)
 	}
-	partition, err := c.ground.subjects.ParseCheckpoint(m.Subject())
+	_, partition, err := c.ground.subjects.ParseCheckpoint(m.Subject())
 	if err != nil {
 		return news{}, err
 	}

@@ -18,13 +18,14 @@ const maxBytes = 256
 
 func TestMain(m *testing.M) { os.Exit(natstest.Main(m)) }
 
-func updateOf(user string, n int) string {
-	return fmt.Sprintf(`{"user_id":"@%s:example.com","state":"online","last_active_ts":%d}`, user, n)
+// updateOf returns the nth update of bob.
+func updateOf(n int) string {
+	return fmt.Sprintf(`{"user_id":"@bob:example.com","state":"online","last_active_ts":%d}`, n)
 }
 
 func TestRead(t *testing.T) {
 	t.Parallel()
-	good := updateOf("bob", 1)
+	good := updateOf(1)
 	tests := []struct {
 		name string
 		in   string
@@ -59,7 +60,7 @@ func TestRead(t *testing.T) {
 
 // padded returns an update of that many bytes.
 func padded(size int) string {
-	update := updateOf("bob", 1)
+	update := updateOf(1)
 	return `{"x":"` + strings.Repeat("x", size-len(`{"x":"",`)-len(update)+1) + `",` + update[1:]
 }
 
@@ -73,7 +74,7 @@ func told(line capture.Line) string {
 func TestReadEndsWithTheErrorOfItsReader(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("disk is gone")
-	in := io.MultiReader(strings.NewReader(updateOf("bob", 1)+"\n"), iotest.ErrReader(broken))
+	in := io.MultiReader(strings.NewReader(updateOf(1)+"\n"), iotest.ErrReader(broken))
 	var got []error
 	for line := range capture.Read(in, maxBytes) {
 		got = append(got, line.Err)

@@ -65,7 +65,9 @@ func (p *Publisher) publish(ctx context.Context, publisher *client.Publisher, li
 			if !open {
 				return nil
 			}
-			if err := p.take(ctx, publisher, line, stop); err != nil {
+			if line.Err != nil {
+				p.tell(func() { p.rejected(line) })
+			} else if err := p.take(ctx, publisher, line, stop); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -76,10 +78,6 @@ func (p *Publisher) publish(ctx context.Context, publisher *client.Publisher, li
 
 // take hands one line over. The first update that is not stored stops the others.
 func (p *Publisher) take(ctx context.Context, publisher *client.Publisher, line Line, stop context.CancelCauseFunc) error {
-	if line.Err != nil {
-		p.tell(func() { p.rejected(line) })
-		return nil
-	}
 	p.tell(func() { p.pending++ })
 	update := client.Update{State: line.State, ID: p.run + "-" + strconv.Itoa(line.Number)}
 	err := publisher.Publish(ctx, update, func(_ client.Receipt, err error) {

@@ -44,7 +44,7 @@ func TestPublisher(t *testing.T) {
 	c, js := connected(t)
 	var updates []string
 	for n := range 100 {
-		updates = append(updates, updateOf("bob", n))
+		updates = append(updates, updateOf(n))
 	}
 	var stored, rejected []int
 	publisher := capture.NewPublisher(c, 64<<10,
@@ -68,10 +68,10 @@ func TestPublisher(t *testing.T) {
 func TestPublisherStopsAtAnUpdateThatIsNotStored(t *testing.T) {
 	t.Parallel()
 	c, js := connected(t)
-	large := strings.Replace(updateOf("bob", 2), "{", fmt.Sprintf(`{"x":"%01000d",`, 0), 1)
+	large := strings.Replace(updateOf(2), "{", fmt.Sprintf(`{"x":"%01000d",`, 0), 1)
 	stored := 0
 	publisher := capture.NewPublisher(c, 64<<10, func(capture.Line) { stored++ }, nil)
-	err := publisher.Publish(t.Context(), lines(t, updateOf("bob", 1), large))
+	err := publisher.Publish(t.Context(), lines(t, updateOf(1), large))
 	if !errors.As(err, new(*client.PublishError)) || !strings.Contains(err.Error(), "line 2: ") {
 		t.Errorf("Publish() = %v, want the error about line 2", err)
 	}
@@ -102,7 +102,7 @@ func TestPublisherWithoutConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc.Close()
-	err = capture.NewPublisher(c, 64<<10, nil, nil).Publish(t.Context(), lines(t, updateOf("bob", 1)))
+	err = capture.NewPublisher(c, 64<<10, nil, nil).Publish(t.Context(), lines(t, updateOf(1)))
 	if !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("Publish() = %v, want that there is no connection", err)
 	}

@@ -83,7 +83,7 @@ func (p *program) root() *cobra.Command {
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	p.group(root, p.run(), p.demo(), p.publish(), p.deliveries(), p.query(), p.check(), p.topology(), p.dead(), p.bench(), p.version())
+	p.group(root, p.run(), p.federate(), p.demo(), p.publish(), p.deliveries(), p.query(), p.check(), p.topology(), p.status(), p.dead(), p.bench(), p.version())
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)

@@ -3,9 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"text/tabwriter"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -77,28 +74,4 @@ func failed(err error) error {
 	default:
 		return &queryFailure{"the workers refuse the query", err}
 	}
-}
-
-// table writes rows with aligned columns.
-type table struct {
-	writer  *tabwriter.Writer
-	heading string // written before the first row
-}
-
-func newTable(to io.Writer, heading string) *table {
-	return &table{writer: tabwriter.NewWriter(to, 0, 0, 2, ' ', 0), heading: heading}
-}
-
-func (t *table) row(format string, args ...any) {
-	if t.heading != "" {
-		_, _ = fmt.Fprintln(t.writer, t.heading)
-		t.heading = ""
-	}
-	_, _ = fmt.Fprintf(t.writer, format+"\n", args...)
-}
-
-// flush reports whether there was a row.
-func (t *table) flush() bool {
-	_ = t.writer.Flush()
-	return t.heading == ""
 }

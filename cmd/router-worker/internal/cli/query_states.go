@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
-	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -43,7 +43,7 @@ published.`,
 }
 
 func (p *program) listStates(ctx context.Context, s *session, users []presence.UserID, viewer presence.UserID) error {
-	rows := newTable(p.Stdout, "USER\tSTATE\tUPDATE\tSTATUS")
+	rows := newTable(p.Stdout, "USER", "STATE", "UPDATE", "STATUS")
 	defer rows.flush()
 	for placed, err := range s.client.CurrentStates(ctx, users, viewer) {
 		if err != nil {
@@ -54,7 +54,7 @@ func (p *program) listStates(ctx context.Context, s *session, users []presence.U
 			p.say(`{"epoch":%d,"sequence":%d,"state":%s}`, placed.Epoch, sequence, oneLine(state.Published().JSON))
 			continue
 		}
-		rows.row("%s\t%s\t#%d\t%s", terminal.Escape(state.UserID.String()), terminal.Escape(string(state.State)), sequence, terminal.Escape(state.StatusMsg.Text))
+		rows.row(state.UserID.String(), string(state.State), "#"+strconv.FormatUint(sequence, 10), state.StatusMsg.Text)
 	}
 	if !rows.flush() && !p.flags.json {
 		p.say("no states")
@@ -111,7 +111,7 @@ func (p *program) readStates(args []string, maxBytes int) ([]presence.UserState,
 }
 
 func (p *program) listRecipients(ctx context.Context, s *session, states []presence.UserState) error {
-	rows := newTable(p.Stdout, "RECIPIENT\tUSER\tSTATE\tSTATUS")
+	rows := newTable(p.Stdout, "RECIPIENT", "USER", "STATE", "STATUS")
 	defer rows.flush()
 	for recipient, err := range s.client.UsersForStates(ctx, states) {
 		if err != nil {
@@ -124,8 +124,7 @@ func (p *program) listRecipients(ctx context.Context, s *session, states []prese
 			continue
 		}
 		for _, state := range recipient.States {
-			rows.row("%s\t%s\t%s\t%s", terminal.Escape(recipient.UserID.String()), terminal.Escape(state.UserID.String()),
-				terminal.Escape(string(state.State)), terminal.Escape(state.StatusMsg.Text))
+			rows.row(recipient.UserID.String(), state.UserID.String(), string(state.State), state.StatusMsg.Text)
 		}
 	}
 	if !rows.flush() && !p.flags.json {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -81,11 +82,11 @@ sent. With --json every line is {"user_id":"@alice:example.com","states":12}.`,
 	check := func() error { return nil }
 	return p.asks(command, check, func(ctx context.Context, s *session, users []presence.UserID) error {
 		sent, err := s.client.SendOnlinePresence(ctx, users)
-		rows := newTable(p.Stdout, "RECIPIENT\tSTATES")
+		rows := newTable(p.Stdout, "RECIPIENT", "STATES")
 		defer rows.flush()
 		for _, user := range sent {
 			if !p.flags.json {
-				rows.row("%s\t%d", terminal.Escape(user.UserID.String()), user.States)
+				rows.row(user.UserID.String(), strconv.Itoa(user.States))
 				continue
 			}
 			if err := p.writeJSON(map[string]any{"user_id": user.UserID, "states": user.States}); err != nil {

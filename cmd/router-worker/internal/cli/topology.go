@@ -30,11 +30,12 @@ would lose data, nothing is changed, and the exit code is 1.`,
 	return p.group(
 		&cobra.Command{
 			Use:     "topology",
-			Short:   "Plan or apply the streams",
+			Short:   "Plan or apply the streams, change the number of partitions",
 			Example: "  router-worker topology plan --config config.yaml",
 		},
 		p.does(plan, p.changes((*stream.Topology).Plan)),
 		p.does(apply, p.changes((*stream.Topology).Apply)),
+		p.repartition(),
 	)
 }
 

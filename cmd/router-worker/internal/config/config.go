@@ -20,6 +20,7 @@ type Config struct {
 	NATS        NATS                  `yaml:"nats"`
 	Streams     stream.StreamsConfig  `yaml:"streams"`
 	Worker      stream.WorkerConfig   `yaml:"worker"`
+	Federate    Federate              `yaml:"federate"`
 	HTTP        HTTP                  `yaml:"http"`
 	Log         Log                   `yaml:"log"`
 	Telemetry   Telemetry             `yaml:"telemetry"`
@@ -149,10 +150,11 @@ func parsedURL(text string, schemes ...string) bool {
 // server_names, which have no default.
 func Default() Config {
 	return Config{
-		NATS:    NATS{URL: "nats://127.0.0.1:4222", ConnectTimeout: 30 * time.Second},
-		Streams: stream.DefaultStreamsConfig(),
-		Worker:  stream.DefaultWorkerConfig(),
-		HTTP:    HTTP{Listen: "127.0.0.1:8080"},
-		Log:     Log{Level: Info, Format: Text},
+		NATS:     NATS{URL: "nats://127.0.0.1:4222", ConnectTimeout: 30 * time.Second},
+		Streams:  stream.DefaultStreamsConfig(),
+		Worker:   stream.DefaultWorkerConfig(),
+		Federate: DefaultFederate(),
+		HTTP:     HTTP{Listen: "127.0.0.1:8080"},
+		Log:      Log{Level: Info, Format: Text},
 	}
 }

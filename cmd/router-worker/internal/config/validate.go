@@ -25,6 +25,7 @@ func (c Config) Validate() error {
 		fault.Under("nats", c.NATS.Validate()),
 		fault.Under("streams", c.Streams.Validate()),
 		fault.Under("worker", c.Worker.Validate()),
+		fault.Under("federate", c.Federate.Validate()),
 		fault.Under("http", c.HTTP.Validate()),
 		fault.Under("log", c.Log.Validate()),
 		fault.Under("telemetry", c.Telemetry.Validate()),
@@ -40,6 +41,7 @@ func (c Config) checkTogether() error {
 		return nil //nolint:nilerr // Validate reports these faults; out of bounds, values need not fit
 	}
 	return errors.Join(
+		c.Federate.checkShards(streams.Deliveries.Shards),
 		check(streams.Deliveries.MaxDeliveryBytes >= streams.Updates.MaxUpdateBytes+envelopeBytes,
 			"streams.deliveries.max_delivery_bytes", streams.Deliveries.MaxDeliveryBytes,
 			fmt.Sprintf("at least %d: streams.updates.max_update_bytes and %d around it, so that every update fits in a delivery",

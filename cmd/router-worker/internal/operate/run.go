@@ -32,16 +32,28 @@ type Process struct {
 // Run connects and routes until ctx ends, then takes no more, commits what is
 // routed and returns nil. The error says what kept it from starting, from going on
 // or from committing the rest.
-func (p Process) Run(ctx context.Context) (err error) {
+func (p Process) Run(ctx context.Context) error {
 	c := p.Config
 	c.Worker.ID = cmp.Or(c.Worker.ID, rand.Text()[:8])
 	p.Log.Info("starting", "version", p.Version, "worker", c.Worker.ID, "config_hash", config.Hash(c),
 		"modules", len(c.Modules), "nats", c.NATS.URL)
+	return p.connected(ctx, c.Worker.ID, func(ctx context.Context, nc *nats.Conn, t *Telemetry, ready *Readiness) error {
+		return RunWorker(ctx, nc, c, t, ready, p.Log)
+	})
+}
+
+// work is what a process does with a connection until ctx ends.
+type work func(ctx context.Context, nc *nats.Conn, t *Telemetry, ready *Readiness) error
+
+// connected does work, with everything around it that a process has; id is what
+// telemetry calls the process.
+func (p Process) connected(ctx context.Context, id string, do work) error {
+	c := p.Config
 	options, err := ConnectOptions(c.NATS)
 	if err != nil {
 		return err
 	}
-	telemetry, err := StartTelemetry(ctx, c.Telemetry, Identity{Version: p.Version, Worker: c.Worker.ID}, p.Environ, p.Log)
+	telemetry, err := StartTelemetry(ctx, c.Telemetry, Identity{Version: p.Version, Worker: id}, p.Environ, p.Log)
 	if err != nil {
 		return err
 	}
@@ -61,7 +73,7 @@ func (p Process) Run(ctx context.Context) (err error) {
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { p.Log.Info("stopping", "cause", context.Cause(ctx)) })()
-	if err := RunWorker(ctx, nc, c, telemetry, &ready, p.Log); err != nil {
+	if err := do(ctx, nc, telemetry, &ready); err != nil {
 		return err
 	}
 	p.Log.Info("stopped")

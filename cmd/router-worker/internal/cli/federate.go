@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
+	"github.com/presence-router/presence-router/internal/fault"
+)
+
+func (p *program) federate() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "federate",
+		Short: "Send deliveries to other homeservers until SIGTERM or SIGINT",
+		Long: `Send deliveries to other homeservers until SIGTERM or SIGINT.
+
+The newest state of each user goes to each server that a recipient is on, in m.presence
+EDUs that are signed with the keys of federate.keys. What is not sent when the process
+ends comes again when the next one starts.`,
+		Example: `  router-worker federate --config config.yaml
+  ROUTER_WORKER_FEDERATE_SHARDS=0,1,2,3 router-worker federate --config config.yaml`,
+		Args: cobra.NoArgs,
+	}
+	p.configFlag(command)
+	p.natsFlag(command)
+	return p.does(command, p.runFederate)
+}
+
+func (p *program) runFederate(ctx context.Context, _ []string) error {
+	c, err := p.load()
+	if err != nil {
+		return err
+	}
+	process := operate.Process{
+		Config: c, Environ: p.Environ, Version: p.buildInfo().Version,
+		Log: operate.NewLogger(p.Stderr, c.Log),
+	}
+	err = process.Federate(ctx)
+	if errors.As(err, new(*fault.Field)) {
+		return faulty(err)
+	}
+	return explain(err)
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/stream"
+)
+
+func (p *program) repartition() *cobra.Command {
+	var wait time.Duration
+	command := &cobra.Command{
+		Use:   "repartition N",
+		Short: "Change the number of partitions of a deployment while it runs",
+		Long: `Change the number of partitions of a deployment while it runs. Nothing is lost,
+repeated or reordered; deliveries pause until the workers have committed what was
+published before. Interrupt it at any time, and run it again to go on. Set
+streams.partitions to the same number afterwards.`,
+		Example: "  router-worker topology repartition 24 --config config.yaml",
+		Args:    cobra.ExactArgs(1),
+	}
+	p.clientFlags(command)
+	command.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for workers while they do not go on")
+	return p.does(command, func(ctx context.Context, args []string) error {
+		partitions, err := strconv.Atoi(args[0])
+		if err != nil {
+			return usagef("N is %q: want a number of partitions", args[0])
+		}
+		if wait < 0 {
+			return usagef("--wait is %v: want 0 or more", wait)
+		}
+		return p.asClient(ctx, func(ctx context.Context, s *session) error {
+			line := terminal.NewLine(p.Stderr)
+			config := stream.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: partitions, Wait: wait, Progress: p.follow(line)}
+			if err := config.Validate(); err != nil {
+				return &usageError{err}
+			}
+			r, err := stream.NewRepartition(s.js, config)
+			if err != nil {
+				return err
+			}
+			done, err := r.Run(ctx)
+			line.Clear()
+			if err != nil {
+				return err
+			}
+			return p.showRepartitioned(done)
+		})
+	})
+}
+
+// follow returns what says how far a change is: on a terminal all the time,
+// elsewhere once for each step.
+func (p *program) follow(line *terminal.Line) func(stream.Progress) {
+	var last stream.Step
+	return func(now stream.Progress) {
+		if line.Show("%s: %d of %d partitions", doing(now.Step), now.Done, now.Total) {
+			return
+		}
+		if now.Step != last {
+			p.note("%s", doing(now.Step))
+		}
+		last = now.Step
+	}
+}
+
+// doing says for people what a step does.
+func doing(step stream.Step) string {
+	switch step {
+	case stream.Switch:
+		return "storing updates in the new layout"
+	case stream.Drain:
+		return "waiting until workers have committed the updates before"
+	case stream.Position:
+		return "moving the positions"
+	case stream.HandOver:
+		return "waiting until workers have claimed the new partitions"
+	default:
+		return string(step)
+	}
+}
+
+func (p *program) showRepartitioned(done stream.Repartitioned) error {
+	if p.flags.json {
+		return p.writeJSON(done)
+	}
+	if !done.Changed {
+		p.say("nothing to change: there are %d partitions", done.Now.Partitions)
+		return nil
+	}
+	p.say("%d partitions are %d now; set streams.partitions to %[2]d", done.Before.Partitions, done.Now.Partitions)
+	return nil
+}

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// statusText returns the status for people, what matters most first.
+func statusText(s stream.Status, late time.Duration) string {
+	var b strings.Builder
+	writeSummary(&b, s)
+	for _, warning := range s.Warnings(late) {
+		fmt.Fprintf(&b, "! %s\n", terminal.Escape(warning))
+	}
+	if len(s.Workers) > 0 {
+		b.WriteString("\n")
+		writeWorkers(&b, s.Workers)
+	}
+	b.WriteString("\n")
+	writePartitions(&b, s.Partitions)
+	return b.String()
+}
+
+func writeSummary(w io.Writer, s stream.Status) {
+	updates, pending := 0.0, uint64(0)
+	for _, worker := range s.Workers {
+		updates += worker.UpdatesPerSecond
+	}
+	for _, p := range s.Partitions {
+		pending += p.Pending
+	}
+	_, _ = fmt.Fprintf(w, "%s  %s, %s, %.1f updates/s, %d pending, %s\n",
+		s.Time.Local().Format(time.DateTime), counted(len(s.Workers), "worker"), counted(len(s.Partitions), "partition"),
+		updates, pending, lettersText(s.DeadLetters))
+}
+
+func lettersText(letters map[wire.Reason]uint64) string {
+	var kinds []string
+	total := 0
+	for _, reason := range wire.Reasons() {
+		if n := letters[reason]; n > 0 {
+			total += int(n) //nolint:gosec // A count of stored messages stays far below 2^63.
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, reason))
+		}
+	}
+	if total == 0 {
+		return "no dead letters"
+	}
+	return fmt.Sprintf("%s (%s)", counted(total, "dead letter"), strings.Join(kinds, ", "))
+}
+
+func writeWorkers(w io.Writer, workers []stream.WorkerStatus) {
+	table := newTable(w, "WORKER", "VERSION", "CONFIG", "STARTED", "PARTITIONS", "UPDATES/S", "DELIVERIES/S", "STATE")
+	for _, worker := range workers {
+		hash := worker.ConfigHash
+		if worker.ConfigDiffers {
+			hash += " (differs)"
+		}
+		table.row(worker.ID, worker.Version, hash, worker.Started.Local().Format(time.DateTime), ranges(worker.Partitions),
+			perSecond(worker.UpdatesPerSecond), perSecond(worker.DeliveriesPerSecond), state(worker))
+	}
+	table.flush()
+}
+
+func state(w stream.WorkerStatus) string {
+	switch {
+	case w.Missed:
+		return fmt.Sprintf("missed for %v", seconds(w.HeardAgo))
+	case w.Leaving:
+		return "leaving"
+	default:
+		return "live"
+	}
+}
+
+func writePartitions(w io.Writer, partitions []stream.PartitionStatus) {
+	table := newTable(w, "PARTITION", "OWNER", "POSITION", "PENDING", "OLDEST", "UPDATES/S")
+	for _, p := range partitions {
+		oldest := "-"
+		if p.Pending > 0 {
+			oldest = seconds(p.OldestPending).String()
+		}
+		owner := p.Owner
+		if owner == "" {
+			owner = "none"
+		}
+		table.row(strconv.Itoa(p.Number), owner, strconv.FormatUint(p.Sequence, 10), strconv.FormatUint(p.Pending, 10), oldest, perSecond(p.UpdatesPerSecond))
+	}
+	table.flush()
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func perSecond(rate float64) string { return strconv.FormatFloat(rate, 'f', 1, 64) }
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond)
+}
+
+// ranges returns ascending numbers in short: 0-3, 7.
+func ranges(numbers []int) string {
+	if len(numbers) == 0 {
+		return "none"
+	}
+	var parts []string
+	for rest := numbers; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n] == rest[n-1]+1 {
+			n++
+		}
+		part := strconv.Itoa(rest[0])
+		if n > 1 {
+			part += "-" + strconv.Itoa(rest[n-1])
+		}
+		parts, rest = append(parts, part), rest[n:]
+	}
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,68 @@
+package main_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// openTerminal returns both ends of a terminal of six lines: what programs have and
+// what people see.
+func openTerminal(t *testing.T) (program, people *os.File) {
+	t.Helper()
+	people, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = people.Close() })
+	fd := int(people.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatalf("unlock the terminal: %v", err)
+	}
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatalf("look up the terminal: %v", err)
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 6, Col: 80}); err != nil {
+		t.Fatalf("size the terminal: %v", err)
+	}
+	return program, people
+}
+
+func TestStatusWatch(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	program, people := openTerminal(t)
+	p := newProcess(t, env, "status", "--watch", "--interval", "500ms")
+	p.cmd.Stdout = program
+	p.begin()
+	if err := program.Close(); err != nil {
+		t.Fatal(err)
+	}
+	seen := newWatched()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(seen, people) // It ends with an error once the program has.
+	}()
+	text := p.await(seen, "and 5 more lines")
+	if !strings.Contains(text, "0 workers, 4 partitions") || !strings.HasPrefix(text, "\x1b[2J") {
+		t.Errorf("status --watch shows %q, want a screen that begins with the summary", text)
+	}
+	startWorker(t, env)
+	p.await(seen, "1 worker, 4 partitions")
+	p.signal(syscall.SIGINT)
+	if code := p.code(); code != 0 {
+		t.Errorf("status --watch ends with %d, want 0", code)
+	}
+	<-read
+}

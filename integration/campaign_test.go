@@ -1,0 +1,169 @@
+package integration_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/presence-router/presence-router/integration"
+)
+
+const (
+	campaignUsers = 300
+	campaignWide  = 1_200 // recipients of one user: more than one commit holds
+	campaignRate  = 300   // updates per second
+	campaignCalm  = 500 * time.Millisecond
+	shortCampaign = 6 * time.Second
+)
+
+// campaign is a fault run: a fleet under traffic is struck by nemeses, those of
+// different lanes at the same time.
+type campaign struct {
+	name    string
+	nemeses []nemesis
+	window  time.Duration // how long they strike
+	each    bool          // whether each strikes at least once, however long that takes
+}
+
+// campaigns returns what to run: all nemeses together, and where there is time each
+// alone before.
+func campaigns(e effort) []campaign {
+	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 40), each: e.full()}
+	if !e.full() {
+		return []campaign{together}
+	}
+	var all []campaign
+	for _, n := range nemeses() {
+		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, window: e.window(0, 4), each: true})
+	}
+	return append(all, together)
+}
+
+// run musters a fleet of the program at binary and returns what became of it.
+func (c campaign) run(t *testing.T, e effort, binary string) report {
+	t.Helper()
+	numbers := e.numbers(t)
+	schedule := rand.New(rand.NewPCG(numbers.Uint64(), numbers.Uint64())) //nolint:gosec // Failures are to come back with the seed.
+	l := newLoad(numbers, campaignUsers, 3)
+	l.widen(campaignWide)
+	f := muster(t, l, binary, tuned(e, numbers))
+	checkpoints := f.watch(ignore)
+	began := time.Now()
+	traffic := f.startTraffic(l, campaignRate)
+	strikes := c.strike(f, schedule)
+	updates := traffic.stop()
+	f.settle()
+	h := f.collect(0).History
+	h.Updates, h.Checkpoints = f.stored(updates), checkpoints()
+	return report{
+		seed: e.seed, tuning: f.tuning, took: time.Since(began), names: c.nemeses, strikes: strikes,
+		history: h, problems: f.problems, verdict: integration.Check(h),
+	}
+}
+
+// strike returns how often each nemesis struck.
+func (c campaign) strike(f *fleet, schedule *rand.Rand) map[string]int {
+	f.t.Helper()
+	var all sync.WaitGroup
+	counts := make([]map[string]int, lanes)
+	for lane := range lanes {
+		own := rand.New(rand.NewPCG(schedule.Uint64(), schedule.Uint64())) //nolint:gosec // Failures are to come back with the seed.
+		counts[lane] = make(map[string]int)
+		all.Go(func() { c.inLane(f, lane, own, counts[lane]) })
+	}
+	all.Wait()
+	strikes := make(map[string]int)
+	for _, count := range counts {
+		for name, n := range count {
+			strikes[name] += n
+		}
+	}
+	return strikes
+}
+
+// inLane has the nemeses of a lane strike one after the other, in random order.
+func (c campaign) inLane(f *fleet, l lane, numbers *rand.Rand, count map[string]int) {
+	ctx := f.t.Context()
+	var own []nemesis
+	for _, n := range c.nemeses {
+		if n.lane == l {
+			own = append(own, n)
+		}
+	}
+	end := time.Now().Add(c.window)
+	for round := 0; len(own) > 0; round++ {
+		numbers.Shuffle(len(own), func(i, j int) { own[i], own[j] = own[j], own[i] })
+		for _, n := range own {
+			if time.Now().After(end) && (round > 0 || !c.each) {
+				return
+			}
+			after(ctx, upTo(numbers, 2*campaignCalm))
+			if err := n.strike(ctx, f, numbers); err != nil {
+				f.problem("%s: %v", n.name, err)
+				return
+			}
+			count[n.name]++
+		}
+	}
+}
+
+// report is what became of a campaign.
+type report struct {
+	seed     uint64
+	tuning   tuning
+	took     time.Duration
+	names    []nemesis
+	strikes  map[string]int
+	history  integration.History
+	problems []string // what went wrong beside the promises
+	verdict  integration.Verdict
+}
+
+// String returns the seed, the history and the verdict, for people.
+func (r report) String() string {
+	var b strings.Builder
+	h := r.history
+	fmt.Fprintf(&b, "FAULT_SEED=%d, %v: %d updates, %d deliveries, %d dead letters, %d checkpoints seen, %d takeovers\n  workers with %v\n",
+		r.seed, r.took.Round(100*time.Millisecond), len(h.Updates), len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), takeovers(h.Checkpoints), r.tuning)
+	for _, n := range r.names {
+		fmt.Fprintf(&b, "  %3d x %s\n", r.strikes[n.name], n.name)
+	}
+	for _, p := range r.problems {
+		fmt.Fprintf(&b, "  problem: %s\n", p)
+	}
+	fmt.Fprintf(&b, "  %s", r.verdict)
+	return b.String()
+}
+
+func (r report) ok() bool { return r.verdict.OK() && len(r.problems) == 0 }
+
+// takeovers counts how often a partition went from one worker to another.
+func takeovers(seen []integration.Checkpoint) int {
+	owner := make(map[int]string)
+	n := 0
+	for _, c := range seen {
+		if before, known := owner[c.Partition]; known && before != c.Worker {
+			n++
+		}
+		owner[c.Partition] = c.Worker
+	}
+	return n
+}
+
+// TestFaultNemeses strikes fleets with every nemesis, alone and all together.
+func TestFaultNemeses(t *testing.T) {
+	t.Parallel()
+	e := newEffort(t)
+	for _, c := range campaigns(e) {
+		t.Run(c.name, func(t *testing.T) {
+			r := c.run(t, e, binaries.worker)
+			t.Log(r)
+			if !r.ok() {
+				t.Error("the router broke its promises")
+			}
+		})
+	}
+}

@@ -1,0 +1,205 @@
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/integration"
+	"github.com/presence-router/presence-router/internal/natstest"
+)
+
+const (
+	fleetSize    = 3               // servers, and workers
+	fleetGuests  = 4               // more workers at most that join and leave
+	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
+)
+
+// fleet is three servers and some workers, each of which reaches them over a link
+// of its own. Servers, processes of workers and links may be struck at the same
+// time, each kind by one goroutine.
+type fleet struct {
+	*deployment
+
+	tuning  tuning
+	cluster *natstest.ProcessCluster
+	members []*member
+	guests  []*member // places for the workers of storms, empty but for those
+
+	workers []*workerProcess // all that there ever were
+
+	mu       sync.Mutex
+	problems []string // what went wrong, and is not in the history
+}
+
+// member is a place for a worker, which has one process after the other.
+type member struct {
+	link    *integration.Link
+	process *workerProcess
+}
+
+// muster starts a fleet of the program at binary.
+func muster(t *testing.T, l *load, binary string, tune tuning) *fleet {
+	t.Helper()
+	cluster := natstest.StartProcessCluster(t, fleetSize, natstest.ProcessOptions{Binary: binaries.natsServer})
+	f := &fleet{deployment: configure(t, cluster.URL(), l, tune.settings()), tuning: tune, cluster: cluster}
+	f.binary = binary
+	f.nc = natstest.Connect(t, cluster.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // Servers come and go.
+	f.js = natstest.JetStream(t, f.nc)
+	for range fleetSize {
+		m := f.place()
+		f.restart(m)
+		f.members = append(f.members, m)
+	}
+	for range fleetGuests {
+		f.guests = append(f.guests, f.place())
+	}
+	for _, m := range f.members {
+		if err := m.process.logged(shareClaimed, fleetTimeout); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func (f *fleet) problem(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+// place returns a place for a worker.
+func (f *fleet) place() *member {
+	f.t.Helper()
+	urls := make([]string, len(f.cluster.Servers))
+	for i, s := range f.cluster.Servers {
+		urls[i] = s.URL()
+	}
+	return &member{link: newLink(f.t, urls...)}
+}
+
+// restart starts a worker at a place that has none.
+func (f *fleet) restart(m *member) {
+	f.t.Helper()
+	m.process = f.start(settings{"NATS_URL": m.link.URL()})
+	m.process.mostLines = 10 * maxLogLines
+	f.workers = append(f.workers, m.process)
+}
+
+// kill ends a worker at once.
+func (f *fleet) kill(m *member) {
+	f.wantRunning(m)
+	m.process.kill()
+}
+
+// leave asks a worker to end, and waits until it has.
+func (f *fleet) leave(m *member) {
+	f.wantRunning(m)
+	m.process.signal(syscall.SIGTERM)
+	select {
+	case <-m.process.exited:
+	case <-time.After(fleetTimeout):
+		m.process.dump()
+		f.problem("worker %s has not ended %v after SIGTERM", m.process.id, fleetTimeout)
+	}
+}
+
+// wantRunning notes where a worker has ended by itself.
+func (f *fleet) wantRunning(m *member) {
+	if m.process.hasExited() {
+		f.problem("worker %s has ended by itself, with exit code %d", m.process.id, m.process.cmd.ProcessState.ExitCode())
+	}
+}
+
+// restartServer ends a server with a signal, has it away for a while, and waits
+// until it has caught up again.
+func (f *fleet) restartServer(ctx context.Context, s *natstest.Process, signal syscall.Signal, away time.Duration) error {
+	end := s.Stop
+	if signal == syscall.SIGKILL {
+		end = s.Kill
+	}
+	if err := end(); err != nil {
+		return err
+	}
+	waitUntil(ctx, time.Now().Add(away))
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	return f.awaitCurrent(ctx)
+}
+
+// awaitCurrent waits until every server has caught up.
+func (f *fleet) awaitCurrent(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+	defer cancel()
+	return f.cluster.AwaitCurrent(ctx, f.js)
+}
+
+// settle waits until every update is committed, and ends the workers, which all
+// have to be there and to end in good order.
+func (f *fleet) settle() {
+	f.t.Helper()
+	f.awaitCommitted()
+	for _, m := range f.members {
+		f.leave(m)
+		if code := m.process.cmd.ProcessState.ExitCode(); code != 0 {
+			f.problem("worker %s ended with exit code %d, want 0", m.process.id, code)
+		}
+	}
+	for _, w := range f.workers {
+		f.wantNoBreak(w)
+	}
+}
+
+// wantNoBreak wants a worker not to have taken a stream for one that went back or
+// was made again: nothing does that here.
+func (f *fleet) wantNoBreak(w *workerProcess) {
+	for _, text := range []string{broken, "claiming the partition anew", "checkpoints are gone"} {
+		lines, _ := w.log.matching(text)
+		for _, line := range lines {
+			f.problem("worker %s: %s", w.id, line)
+		}
+	}
+}
+
+// stored returns updates with the sequences that they have in the updates stream,
+// by which those of an update whose acknowledgement never came are known. It wants
+// the server to have kept everything that it acknowledged.
+func (f *fleet) stored(updates []integration.Update) []integration.Update {
+	f.t.Helper()
+	sequences := f.sequences()
+	for i := range updates {
+		u := &updates[i]
+		at, found := sequences[string(u.JSON)]
+		switch {
+		case !found:
+			f.problem("the server has lost update %d, which it acknowledged at %d", u.Number, u.Sequence)
+		case u.Sequence != 0 && u.Sequence != at:
+			f.problem("the server has update %d at %d, acknowledged was %d", u.Number, at, u.Sequence)
+		}
+		u.Sequence = at
+	}
+	return updates
+}
+
+// sequences reads the updates stream.
+func (f *fleet) sequences() map[string]uint64 {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), commitTimeout)
+	defer cancel()
+	sequences := make(map[string]uint64)
+	f.read(ctx, f.subjects.UpdatesStream(), 0, func(m jetstream.Msg) {
+		at := sequenceOf(f.t, m)
+		if before, twice := sequences[string(m.Data())]; twice {
+			f.problem("the server has an update twice, at %d and %d: %.80q", before, at, m.Data())
+		}
+		sequences[string(m.Data())] = at
+	})
+	return sequences
+}

@@ -1,0 +1,83 @@
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+)
+
+// labour, in the environment, has this test binary run as a worker whose router
+// computes for a millisecond over each update. No such router is in the program
+// under test.
+const labour = "ROUTER_WORKER_LABOUR"
+
+// roundsPerUpdate is what a labourer computes over one update: a millisecond of a
+// processor that does a million rounds in 1.2 ms and nothing else.
+const roundsPerUpdate = 800_000
+
+// labourer delivers every update to one recipient, after a while of computing.
+type labourer struct{ recipient presence.UserID }
+
+// UsersForStates computes for as long as the states take.
+func (l labourer) UsersForStates(ctx context.Context, states []presence.UserState) (map[presence.UserID][]presence.UserState, error) {
+	mix := uint64(1)
+	for range states {
+		for range roundsPerUpdate {
+			mix = mix*6364136223846793005 + 1442695040888963407
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("compute %d: %w", mix, ctx.Err())
+		}
+	}
+	return map[presence.UserID][]presence.UserState{l.recipient: states}, nil
+}
+
+// InterestedUsers returns nobody: nothing asks for it.
+func (l labourer) InterestedUsers(context.Context, presence.UserID) (routing.Interest, error) {
+	return routing.Interest{}, nil
+}
+
+// labourUntilStopped returns the exit code of a worker.
+func labourUntilStopped() int {
+	if err := runLabourer(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// runLabourer runs a worker, as the environment says, until SIGTERM.
+func runLabourer() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	nc, err := stream.Connect(ctx, os.Getenv("ROUTER_WORKER_NATS_URL"), log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	dispatcher, err := routing.NewDispatcher([]routing.Registration{{
+		Name: "labour", Router: labourer{recipient: presence.MustUserID("@reader:example.com")}, Timeout: 5 * time.Minute,
+	}})
+	if err != nil {
+		return err
+	}
+	config := stream.Config{
+		ServerNames: []presence.ServerName{presence.MustServerName("example.com")},
+		Streams:     stream.DefaultStreamsConfig(), Worker: stream.DefaultWorkerConfig(),
+	}
+	config.Worker.ID = os.Getenv("ROUTER_WORKER_WORKER_ID")
+	worker, err := stream.NewWorker(nc, dispatcher, config, stream.WithLogger(log))
+	if err != nil {
+		return err
+	}
+	return worker.Run(ctx)
+}

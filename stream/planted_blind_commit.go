@@ -1,0 +1,5 @@
+//go:build planted_blind_commit
+
+package stream
+
+const planted = blindCommit

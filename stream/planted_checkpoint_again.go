@@ -1,0 +1,5 @@
+//go:build planted_checkpoint_again
+
+package stream
+
+const planted = checkpointAgain

@@ -1,0 +1,5 @@
+//go:build planted_checkpoint_apart
+
+package stream
+
+const planted = checkpointApart

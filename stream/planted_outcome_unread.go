@@ -1,0 +1,5 @@
+//go:build planted_outcome_unread
+
+package stream
+
+const planted = outcomeUnread

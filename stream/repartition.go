@@ -1,0 +1,240 @@
+package stream
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// repartitioner is the worker that the first checkpoints of a layout name. No
+// worker has that ID.
+const repartitioner = "topology repartition"
+
+// errChanged says that somebody else changed the layout.
+var errChanged = fmt.Errorf("%w: another command changes the layout: run it again once that is done", ErrRefused)
+
+// Step is a part of the way to another number of partitions.
+type Step string
+
+// The steps, in order.
+const (
+	Switch   Step = "switch"   // updates are stored in the new layout from now on
+	Drain    Step = "drain"    // workers commit what is stored in the old one
+	Position Step = "position" // the new partitions get the positions that they begin at
+	HandOver Step = "handover" // workers give the old partitions up and claim the new ones
+)
+
+// Progress is how far a step has come.
+type Progress struct {
+	Step  Step `json:"step"`
+	Done  int  `json:"done"`  // partitions
+	Total int  `json:"total"` // partitions
+}
+
+// Repartition changes the number of partitions of a deployment while it runs.
+// Nothing is lost, repeated or reordered: no update of the new layout is routed
+// before all of the old one are committed. It may be interrupted anywhere, and
+// goes on when it is run again.
+type Repartition struct {
+	js         jetstream.JetStream
+	subjects   wire.Subjects
+	layouts    layouts
+	claimer    *claimer
+	partitions int
+	wait       time.Duration
+	told       func(Progress)
+}
+
+// RepartitionConfig is what a Repartition is configured with.
+type RepartitionConfig struct {
+	Prefix     string         // of the deployment's subjects
+	Partitions int            // that it is to have, 1 to 256
+	Wait       time.Duration  // bound on waiting for workers while they do not go on
+	Progress   func(Progress) // is told now and then how far it is; may be nil
+}
+
+// Validate returns nil or the joined faults, each a *fault.Field.
+func (c RepartitionConfig) Validate() error {
+	return within("partitions", c.Partitions, 1, maxPartitions)
+}
+
+// Repartitioned is what became of a Repartition.
+type Repartitioned struct {
+	Before  wire.Layout `json:"before"`
+	Now     wire.Layout `json:"now"`
+	Changed bool        `json:"changed"` // false where the deployment had that number of partitions
+}
+
+// NewRepartition returns a change of the deployment on the server of js.
+func NewRepartition(js jetstream.JetStream, config RepartitionConfig) (*Repartition, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	subjects, err := wire.NewSubjects(config.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	if config.Progress == nil {
+		config.Progress = func(Progress) {}
+	}
+	points := checkpoints{deliveries: leader{nc: js.Conn(), stream: subjects.DeliveriesStream()}, subjects: subjects}
+	return &Repartition{
+		js: js, subjects: subjects, layouts: newLayouts(js, subjects),
+		claimer:    &claimer{js: js, subjects: subjects, checkpoints: points},
+		partitions: config.Partitions, wait: config.Wait, told: config.Progress,
+	}, nil
+}
+
+// Run changes the number of partitions, or goes on with it. The error wraps
+// ErrRefused where a change to another number is under way.
+func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
+	var record wire.LayoutRecord
+	err := r.insist(ctx, func(ctx context.Context) (err error) {
+		record, err = r.begin(ctx)
+		return err
+	})
+	if err != nil {
+		return Repartitioned{}, err
+	}
+	if record.Move == nil {
+		return Repartitioned{Before: record.Serving, Now: record.Serving}, nil
+	}
+	from, move := record.Serving, *record.Move
+	done := Repartitioned{Before: from, Now: move.To, Changed: true}
+	r.told(Progress{Step: Switch, Total: move.To.Partitions})
+	if err := r.await(ctx, Drain, from.Partitions, r.draining(from, move.To)); err != nil {
+		return Repartitioned{}, fmt.Errorf("%w; updates are stored and wait; run the command again to go on", err)
+	}
+	if err := r.insist(ctx, func(ctx context.Context) error { return r.position(ctx, from, move) }); err != nil {
+		return Repartitioned{}, err
+	}
+	if err := r.insist(ctx, func(ctx context.Context) error { return r.announce(ctx, move.To) }); err != nil {
+		return Repartitioned{}, err
+	}
+	return done, r.handOver(ctx, from, move.To)
+}
+
+// begin returns the record of the move that is to be made, which is stored before
+// anything is changed; without a move where there is nothing to do.
+func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
+	stored, updates, err := r.layouts.stored(ctx)
+	if err != nil {
+		return wire.LayoutRecord{}, err
+	}
+	record, revision, err := r.layouts.record(ctx)
+	if err != nil {
+		return wire.LayoutRecord{}, err
+	}
+	// A move of a stream that is stored otherwise by now, such as from a backup, is none.
+	if m := record.Move; m != nil && (stored == record.Serving || stored == m.To) {
+		if m.To.Partitions != r.partitions {
+			return wire.LayoutRecord{}, fmt.Errorf("%w: a change from %d to %d partitions is under way: finish it with router-worker topology repartition %[3]d",
+				ErrRefused, record.Serving.Partitions, m.To.Partitions)
+		}
+		return record, nil
+	}
+	if stored.Partitions == r.partitions {
+		return wire.LayoutRecord{Serving: stored}, nil
+	}
+	newest, err := r.newestGeneration(ctx)
+	if err != nil {
+		return wire.LayoutRecord{}, err
+	}
+	record = wire.LayoutRecord{Serving: stored, Move: &wire.LayoutMove{
+		To:       wire.Layout{Generation: max(stored.Generation, newest) + 1, Partitions: r.partitions},
+		Sequence: updates.State.LastSeq, Time: updates.State.LastTime, Created: updates.Created,
+	}}
+	return record, r.store(ctx, record, revision)
+}
+
+// announce has workers serve the layout to, where they do not yet.
+func (r *Repartition) announce(ctx context.Context, to wire.Layout) error {
+	record, revision, err := r.layouts.record(ctx)
+	switch {
+	case err != nil:
+		return err
+	case record.Move == nil && record.Serving == to:
+		return nil
+	case record.Move == nil || record.Move.To != to:
+		return errChanged
+	}
+	return r.store(ctx, wire.LayoutRecord{Serving: to}, revision)
+}
+
+// newestGeneration returns the highest generation that has checkpoints.
+func (r *Repartition) newestGeneration(ctx context.Context) (int, error) {
+	name := r.subjects.DeliveriesStream()
+	deliveries, err := r.js.Stream(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	info, err := deliveries.Info(ctx, jetstream.WithSubjectFilter(r.subjects.Checkpoints()))
+	if err != nil {
+		return 0, fmt.Errorf("look up the checkpoints in stream %s: %w", name, err)
+	}
+	newest := 0
+	for subject := range info.State.Subjects {
+		generation, _, err := r.subjects.ParseCheckpoint(subject)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, generation)
+	}
+	return newest, nil
+}
+
+// store stores the layout record where the newest one is still at revision.
+// Workers hear of it.
+func (r *Repartition) store(ctx context.Context, record wire.LayoutRecord, revision uint64) error {
+	data, err := record.Encode()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	_, err = r.js.PublishMsg(ctx, &nats.Msg{Subject: r.subjects.LayoutRecord(), Data: data},
+		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithExpectStream(r.subjects.WorkersStream()))
+	if refused(err) {
+		return errChanged
+	}
+	if err != nil {
+		return fmt.Errorf("store the layout record: %w", err)
+	}
+	return nil
+}
+
+// position gives the new partitions the position that they begin at: where the
+// stream was before the first update of the new layout. The epoch is the newest of
+// the old ones, so that for readers the positions only grow.
+func (r *Repartition) position(ctx context.Context, from wire.Layout, move wire.LayoutMove) error {
+	begin := position{epoch: move.Created.UnixMilli(), sequence: move.Sequence, time: move.Time, created: move.Created}
+	for n := range from.Partitions {
+		found, err := r.claimer.checkpoints.read(ctx, partitionID{from.Generation, n})
+		if err != nil {
+			return err
+		}
+		begin.epoch = max(begin.epoch, found.Epoch)
+	}
+	checkpoint := begin.checkpoint(repartitioner, "repartition-"+rand.Text())
+	for n := range move.To.Partitions {
+		id := partitionID{move.To.Generation, n}
+		found, err := r.claimer.checkpoints.read(ctx, id)
+		if err != nil {
+			return err
+		}
+		if found.revision > 0 && found.Worker != repartitioner {
+			return errChanged // workers serve it
+		}
+		if _, err := r.claimer.write(ctx, id, found.revision, checkpoint); err != nil {
+			return fmt.Errorf("write the position of partition %d: %w", n, err)
+		}
+		r.told(Progress{Step: Position, Done: n + 1, Total: move.To.Partitions})
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package sender
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/presence-router/presence-router/internal/fault"
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// Config is what a Sender is configured with.
+type Config struct {
+	Prefix  string                // of the subjects
+	Name    string                // of the durable consumers; senders of different names each get every delivery
+	Share   Share                 // which deliveries this sender reads
+	Origins []presence.ServerName // whose users' states are sent, at least one; others are left out
+
+	Concurrency int   // most batches handed over at once, over all destinations
+	MaxEDUs     int   // most EDUs in one batch, 1 to 100
+	MaxStates   int   // bound on states held, and on deliveries held; beyond it the server holds the rest
+	MaxBytes    int64 // bound on the memory of what is held, about
+
+	TTL        time.Duration // age at which a state is given up
+	OfflineTTL time.Duration // the same for a user's last state where that is offline
+
+	FirstRetry   time.Duration // pause after the first failure of a destination, doubled by each further one
+	LongestRetry time.Duration // bound on that pause
+
+	AckWait     time.Duration // after which what a dead sender held comes again
+	StopTimeout time.Duration // bound on batches under way when the sender stops
+}
+
+// DefaultConfig returns the settings that a configuration starts from. It lacks
+// Origins.
+func DefaultConfig() Config {
+	return Config{
+		Prefix:       "presence",
+		Name:         "federate",
+		Concurrency:  64,
+		MaxEDUs:      20,
+		MaxStates:    100_000,
+		MaxBytes:     64 << 20,
+		TTL:          15 * time.Minute,
+		OfflineTTL:   time.Hour,
+		FirstRetry:   time.Second,
+		LongestRetry: 5 * time.Minute,
+		AckWait:      30 * time.Second,
+		StopTimeout:  10 * time.Second,
+	}
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// Validate returns nil or the joined faults, each a *fault.Field.
+func (c Config) Validate() error {
+	return errors.Join(
+		check(namePattern.MatchString(c.Name), "name", c.Name, "1 to 64 of A-Z, a-z, 0-9, _ and -"),
+		check(len(c.Origins) > 0, "origins", c.Origins, "at least one server name"),
+		c.Share.Validate(),
+		within("concurrency", c.Concurrency, 1, 4096),
+		within("max_edus", c.MaxEDUs, 1, 100),
+		within("max_states", c.MaxStates, 1, 10_000_000),
+		check(c.MaxBytes >= 1<<20, "max_bytes", c.MaxBytes, "at least 1MiB"),
+		within("ttl", c.TTL, time.Second, 24*time.Hour),
+		within("offline_ttl", c.OfflineTTL, c.TTL, 7*24*time.Hour),
+		within("first_retry", c.FirstRetry, time.Millisecond, time.Hour),
+		within("longest_retry", c.LongestRetry, c.FirstRetry, 24*time.Hour),
+		within("ack_wait", c.AckWait, time.Second, time.Hour),
+		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+	)
+}
+
+func check(ok bool, path string, value any, bound string) error {
+	if ok {
+		return nil
+	}
+	return &fault.Field{Path: path, Value: value, Bound: bound}
+}
+
+func within[T cmp.Ordered](path string, value, lowest, highest T) error {
+	return check(lowest <= value && value <= highest, path, value, fmt.Sprintf("%v to %v", lowest, highest))
+}

@@ -1,0 +1,106 @@
+package sender
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// route is from whom to whom a batch goes.
+type route struct {
+	origin, destination presence.ServerName
+}
+
+// lane is what is to be sent on one route. It is used under the outbox's lock.
+type lane struct {
+	route   route
+	waiting map[presence.UserID]*entry
+	queue   []*entry // waiting ones in order of arrival, and such as are gone
+	sending *sending // the batch that was handed over and may be again, nil where none
+
+	busy     bool // somebody has the batch in hand
+	retry    *backoff.ExponentialBackOff
+	failures int       // since the last success
+	due      time.Time // when the next batch may be handed over
+	place    int       // in the schedule, -1 where it is not in there
+}
+
+// sending is a batch and what is in it.
+type sending struct {
+	batch   Batch
+	entries map[presence.UserID]*entry
+}
+
+func newLane(r route, c Config) *lane {
+	return &lane{
+		route:   r,
+		waiting: make(map[presence.UserID]*entry),
+		place:   -1,
+		retry: backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.FirstRetry), backoff.WithMultiplier(2),
+			backoff.WithMaxInterval(c.LongestRetry), backoff.WithMaxElapsedTime(0)),
+	}
+}
+
+func (l *lane) hasWork() bool { return l.sending != nil || len(l.waiting) > 0 }
+
+// put adds an entry or merges it with the one of the same user. It returns how many
+// entries that makes more.
+func (l *lane) put(e *entry) int {
+	if w, found := l.waiting[e.state.UserID]; found {
+		w.absorb(e)
+		return 0
+	}
+	l.waiting[e.state.UserID] = e
+	l.queue = append(l.queue, e)
+	return 1
+}
+
+// remove takes an entry out.
+func (l *lane) remove(e *entry) {
+	e.gone = true
+	delete(l.waiting, e.state.UserID)
+}
+
+// front drops what is gone from the queue and returns the rest.
+func (l *lane) front() []*entry {
+	kept := l.queue[:0]
+	for _, e := range l.queue {
+		if !e.gone {
+			kept = append(kept, e)
+		}
+	}
+	clear(l.queue[len(kept):])
+	l.queue = kept
+	return kept
+}
+
+// takeBack puts the entries of the batch before those that wait.
+func (l *lane) takeBack() (merged []*entry) {
+	back := l.sending
+	l.sending = nil
+	var queue []*entry
+	for _, e := range back.entries {
+		if w, found := l.waiting[e.state.UserID]; found {
+			w.absorb(e)
+			merged = append(merged, e)
+			continue
+		}
+		l.waiting[e.state.UserID] = e
+		queue = append(queue, e)
+	}
+	l.queue = append(queue, l.queue...)
+	return merged
+}
+
+// settled notes how handing over went and returns the pause that follows.
+func (l *lane) settled(failed bool, given time.Duration) time.Duration {
+	if !failed {
+		l.failures = 0
+		l.retry.Reset()
+		return 0
+	}
+	l.failures++
+	return max(l.retry.NextBackOff(), given)
+}

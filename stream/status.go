@@ -1,0 +1,99 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// Status is how a deployment is doing, as its streams and the bucket of workers
+// tell.
+type Status struct {
+	Time        time.Time              `json:"time"`         // when it was read, by the server's clock
+	ConfigHash  string                 `json:"config_hash"`  // that most workers have, "" without workers
+	Workers     []WorkerStatus         `json:"workers"`      // by ID
+	Partitions  []PartitionStatus      `json:"partitions"`   // by number
+	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason
+}
+
+// WorkerStatus is how one worker is doing, as it said itself.
+type WorkerStatus struct {
+	ID                  string    `json:"id"`
+	Version             string    `json:"version"`
+	ConfigHash          string    `json:"config_hash"`
+	ConfigDiffers       bool      `json:"config_differs"` // from that of most workers
+	Started             time.Time `json:"started"`
+	Leaving             bool      `json:"leaving"`           // it gives its partitions up and ends
+	Missed              bool      `json:"missed"`            // it was not heard in time: the others take its partitions
+	HeardAgo            float64   `json:"heard_seconds_ago"` // its newest heartbeat
+	Partitions          []int     `json:"partitions"`        // that it has or is taking over
+	UpdatesPerSecond    float64   `json:"updates_per_second"`
+	DeliveriesPerSecond float64   `json:"deliveries_per_second"`
+}
+
+// PartitionStatus is how one partition is doing.
+type PartitionStatus struct {
+	Number           int     `json:"partition"`
+	Owner            string  `json:"owner"`        // ID of the live worker that has it, "" for none
+	CommittedBy      string  `json:"committed_by"` // ID of the worker that wrote its checkpoint, "" where there is none
+	Epoch            int64   `json:"epoch"`
+	Sequence         uint64  `json:"sequence"` // of the newest update that is done
+	Pending          uint64  `json:"pending"`  // updates behind it
+	OldestPending    float64 `json:"oldest_pending_seconds"`
+	UpdatesPerSecond float64 `json:"updates_per_second"`
+	Resumes          bool    `json:"resumes"` // its position is one in an earlier updates stream, from which no worker has gone on yet
+}
+
+// waiting is how long the oldest pending update has been waiting.
+func (p PartitionStatus) waiting() time.Duration {
+	return time.Duration(p.OldestPending * float64(time.Second))
+}
+
+// assemble fills in what follows from workers and partitions together. The
+// heartbeats are those of the workers, in the same order.
+func (s *Status) assemble(heartbeats []wire.Heartbeat) {
+	s.ConfigHash = s.usualConfig()
+	claims := make([]uint64, len(s.Partitions))
+	for i := range s.Workers {
+		w, h := &s.Workers[i], heartbeats[i]
+		w.ConfigDiffers = w.ConfigHash != s.ConfigHash
+		if w.Missed {
+			continue
+		}
+		for at, number := range h.Partitions {
+			if number >= len(s.Partitions) {
+				continue
+			}
+			// Of two that say they have it, it is the one that claimed it last.
+			if p := &s.Partitions[number]; p.Owner == "" || h.Claims[at] > claims[number] {
+				p.Owner, p.UpdatesPerSecond, claims[number] = w.ID, rateOf(h, at), h.Claims[at]
+			}
+		}
+	}
+}
+
+func rateOf(h wire.Heartbeat, at int) float64 {
+	if len(h.Rates) == 0 {
+		return 0
+	}
+	return h.Rates[at]
+}
+
+// usualConfig returns the configuration hash that most workers have; of equally
+// many, the one of the worker that has been there for longest.
+func (s *Status) usualConfig() string {
+	count := make(map[string]int)
+	for _, w := range s.Workers {
+		if !w.Missed {
+			count[w.ConfigHash]++
+		}
+	}
+	usual := WorkerStatus{}
+	for _, w := range s.Workers {
+		more := count[w.ConfigHash] - count[usual.ConfigHash]
+		if !w.Missed && (more > 0 || more == 0 && w.Started.Before(usual.Started)) {
+			usual = w
+		}
+	}
+	return usual.ConfigHash
+}

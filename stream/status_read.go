@@ -1,0 +1,179 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+const (
+	statusTimeout = 15 * time.Second // for everything
+	statusReaders = 16               // partitions that are read at once
+)
+
+// ReadStatus reads how the deployment with the subject prefix is doing. It needs
+// no worker, and two requests for each partition.
+func ReadStatus(ctx context.Context, nc *nats.Conn, prefix string) (Status, error) {
+	subjects, err := wire.NewSubjects(prefix)
+	if err != nil {
+		return Status{}, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return Status{}, fmt.Errorf("use JetStream: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	r := statusReader{
+		nc: nc, js: js, subjects: subjects,
+		checkpoints: checkpoints{deliveries: leader{nc: nc, stream: subjects.DeliveriesStream()}, subjects: subjects},
+	}
+	return r.read(ctx)
+}
+
+type statusReader struct {
+	nc          *nats.Conn
+	js          jetstream.JetStream
+	subjects    wire.Subjects
+	checkpoints checkpoints
+	updates     *jetstream.StreamInfo
+}
+
+func (r *statusReader) read(ctx context.Context) (s Status, err error) {
+	if r.updates, err = r.info(ctx, r.subjects.UpdatesStream()); err != nil {
+		return Status{}, err
+	}
+	s.Time = r.updates.TimeStamp
+	heartbeats, err := r.workers(ctx, &s)
+	if err != nil {
+		return Status{}, err
+	}
+	if s.Partitions, err = r.partitions(ctx); err != nil {
+		return Status{}, err
+	}
+	if s.DeadLetters, err = r.deadLetters(ctx); err != nil {
+		return Status{}, err
+	}
+	s.assemble(heartbeats)
+	return s, nil
+}
+
+func (r *statusReader) info(ctx context.Context, name string, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	stream, err := r.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	if len(opts) == 0 {
+		return stream.CachedInfo(), nil
+	}
+	info, err := stream.Info(ctx, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	return info, nil
+}
+
+// workers fills in the workers, and returns their heartbeats in the same order.
+func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat, error) {
+	var heartbeats []wire.Heartbeat
+	ages := make(map[string]time.Duration)
+	err := readHeartbeats(ctx, r.js, r.subjects, func(h wire.Heartbeat, age time.Duration) {
+		heartbeats = append(heartbeats, h)
+		ages[h.Worker] = age
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(heartbeats, func(a, b wire.Heartbeat) int { return strings.Compare(a.Worker, b.Worker) })
+	s.Workers = make([]WorkerStatus, 0, len(heartbeats))
+	for _, h := range heartbeats {
+		s.Workers = append(s.Workers, WorkerStatus{
+			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
+			Leaving: h.Leaving, Missed: ages[h.Worker] > h.Lifetime(), HeardAgo: inSeconds(ages[h.Worker]),
+			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
+		})
+	}
+	return heartbeats, nil
+}
+
+// partitions reads the partitions, some at once. The first error ends it.
+func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error) {
+	layout, err := newLayouts(r.js, r.subjects).serving(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := layout.Partitions
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	found := make([]PartitionStatus, n)
+	numbers := make(chan int)
+	var reading sync.WaitGroup
+	for range min(statusReaders, n) {
+		reading.Go(func() {
+			for p := range numbers {
+				var err error
+				if found[p], err = r.partition(ctx, partitionID{generation: layout.Generation, number: p}); err != nil {
+					fail(err)
+				}
+			}
+		})
+	}
+	for p := range n {
+		numbers <- p
+	}
+	close(numbers)
+	reading.Wait()
+	return found, context.Cause(ctx)
+}
+
+func (r *statusReader) partition(ctx context.Context, id partitionID) (PartitionStatus, error) {
+	checkpoint, err := r.checkpoints.read(ctx, id)
+	if err != nil {
+		return PartitionStatus{}, err
+	}
+	resumes := checkpoint.revision > 0 && !checkpoint.Created.Equal(r.updates.Created)
+	from := getRequest{NextSubject: id.updates(r.subjects)}
+	if resumes {
+		after := checkpoint.Time.Add(time.Nanosecond)
+		from.StartTime = &after
+	} else {
+		from.Sequence = checkpoint.position().next()
+	}
+	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), from)
+	if err != nil {
+		return PartitionStatus{}, err
+	}
+	p := PartitionStatus{
+		Number: id.number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
+		Pending: left.updates, Resumes: resumes,
+	}
+	if left.updates > 0 {
+		p.OldestPending = inSeconds(max(0, r.updates.TimeStamp.Sub(left.oldest)))
+	}
+	return p, nil
+}
+
+func (r *statusReader) deadLetters(ctx context.Context) (map[wire.Reason]uint64, error) {
+	info, err := r.info(ctx, r.subjects.DeadStream(), jetstream.WithSubjectFilter(r.subjects.DeadAll()))
+	if err != nil {
+		return nil, err
+	}
+	letters := make(map[wire.Reason]uint64)
+	for _, reason := range wire.Reasons() {
+		if n := info.State.Subjects[r.subjects.Dead(reason)]; n > 0 {
+			letters[reason] = n
+		}
+	}
+	return letters, nil
+}
+
+// inSeconds keeps the milliseconds.
+func inSeconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

@@ -1,0 +1,263 @@
+package stream_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+func (s *site) status(t *testing.T) stream.Status {
+	t.Helper()
+	status, err := stream.ReadStatus(t.Context(), s.nc, s.config.Streams.Prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}
+
+// awaitStatus waits until the status is as it should be.
+func (s *site) awaitStatus(t *testing.T, what string, fits func(stream.Status) bool) stream.Status {
+	t.Helper()
+	var status stream.Status
+	eventually(t, what, func() bool {
+		status = s.status(t)
+		return fits(status)
+	})
+	return status
+}
+
+func TestStatusWithoutWorkers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	for range 3 {
+		s.publish(t, userIn(t, 2), 1)
+	}
+	status := s.status(t)
+	if len(status.Workers) != 0 || len(status.Partitions) != sharedPartitions || len(status.DeadLetters) != 0 {
+		t.Fatalf("status is %+v, want 4 partitions and nothing else", status)
+	}
+	for i, p := range status.Partitions {
+		want := stream.PartitionStatus{Number: i}
+		if i == 2 {
+			want.Pending, want.OldestPending = 3, p.OldestPending
+		}
+		if p != want {
+			t.Errorf("partition %d is %+v, want %+v", i, p, want)
+		}
+	}
+	want := []string{"No worker is running.", "No worker has partitions 0, 1, 2, 3."}
+	if got := status.Warnings(time.Hour); !slices.Equal(got, want) {
+		t.Errorf("warnings are %q, want %q", got, want)
+	}
+}
+
+func TestStatusOfWorkers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	first := s.start(t, toEach(t, alice), stream.WithIdentity("v1", "aaa"))
+	second := s.start(t, toEach(t, alice), stream.WithIdentity("v2", "bbb"))
+	third := s.start(t, toEach(t, alice), stream.WithIdentity("v1", "aaa"))
+	last := s.publishToAll(t, 0, 5)
+	s.publishRaw(t, s.subjects.Update(presence.MustUserID(userIn(t, 3))), "nonsense", nil)
+	status := s.awaitStatus(t, "status of 3 workers that have done everything", func(status stream.Status) bool {
+		for _, p := range status.Partitions {
+			if p.Owner == "" || p.Owner != p.CommittedBy || p.Pending > 0 || p.Sequence == 0 {
+				return false
+			}
+		}
+		return len(status.Workers) == 3 && len(status.DeadLetters) > 0
+	})
+	for _, p := range status.Partitions {
+		if p.OldestPending != 0 || p.Resumes || p.Epoch == 0 || p.Sequence < last-3 {
+			t.Errorf("partition %d is %+v, want it done by its owner up to about %d", p.Number, p, last)
+		}
+	}
+	if want := map[wire.Reason]uint64{wire.Malformed: 1}; !reflect.DeepEqual(status.DeadLetters, want) {
+		t.Errorf("dead letters are %v, want %v", status.DeadLetters, want)
+	}
+	wantWorkers(t, status, map[string]stream.WorkerStatus{
+		first.ID():  {Version: "v1", ConfigHash: "aaa"},
+		second.ID(): {Version: "v2", ConfigHash: "bbb", ConfigDiffers: true},
+		third.ID():  {Version: "v1", ConfigHash: "aaa"},
+	})
+	want := []string{fmt.Sprintf("Not every worker has the configuration aaa: %s. In a rollout that passes.", second.ID())}
+	if got := status.Warnings(time.Hour); !slices.Equal(got, want) {
+		t.Errorf("warnings are %q, want %q", got, want)
+	}
+}
+
+// wantWorkers compares versions and configurations, and that each has a share.
+func wantWorkers(t *testing.T, status stream.Status, want map[string]stream.WorkerStatus) {
+	t.Helper()
+	for _, w := range status.Workers {
+		expected := want[w.ID]
+		if w.Version != expected.Version || w.ConfigHash != expected.ConfigHash || w.ConfigDiffers != expected.ConfigDiffers {
+			t.Errorf("worker is %+v, want %+v", w, expected)
+		}
+		if w.Missed || w.Leaving || len(w.Partitions) == 0 || w.Started.IsZero() || w.HeardAgo < 0 {
+			t.Errorf("worker is %+v, want one that has a share", w)
+		}
+	}
+}
+
+func TestStatusTellsRates(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	s.start(t, toEach(t, alice))
+	mark := 0
+	s.awaitStatus(t, "rates of a worker and its partitions", func(status stream.Status) bool {
+		mark++
+		s.publish(t, userIn(t, 1), mark)
+		w := status.Workers[0]
+		return w.UpdatesPerSecond > 0 && w.DeliveriesPerSecond > 0 &&
+			status.Partitions[1].UpdatesPerSecond == w.UpdatesPerSecond && status.Partitions[0].UpdatesPerSecond == 0
+	})
+}
+
+func TestStatusOfBacklog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	h := newHeld()
+	w := s.startWith(t, []routing.Registration{{Name: "held", Router: h.router(t), Timeout: eventTimeout}})
+	s.publishMany(t, 0, 10)
+	await(t, h.asked, "call of the router")
+	status := s.awaitStatus(t, "backlog of 10", func(status stream.Status) bool {
+		p := status.Partitions[0]
+		return p.Pending == 10 && p.OldestPending > 0.1 && p.Owner == w.ID()
+	})
+	if got := status.Warnings(100 * time.Millisecond); len(got) != 1 {
+		t.Errorf("warnings are %q, want one about the backlog", got)
+	}
+	close(h.release)
+	s.awaitStatus(t, "no backlog", func(status stream.Status) bool { return status.Partitions[0].Pending == 0 })
+}
+
+// A worker that was not heard for its TTL has nothing, whatever it said. Of two
+// that say they have a partition, the last to claim it has it.
+func TestStatusOfMissedWorker(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	beats := map[string]string{
+		"gone": `{"worker":"gone","instance":"i","ttl_ms":1,"config_hash":"aaa","partitions":[0,1,99],"claims":[7,8,9]}`,
+		"here": `{"worker":"here","instance":"i","ttl_ms":3600000,"config_hash":"bbb","partitions":[1,2],"claims":[3,4],"partition_updates_per_second":[1.5,0]}`,
+		"late": `{"worker":"late","instance":"i","ttl_ms":3600000,"config_hash":"bbb","partitions":[2],"claims":[5]}`,
+		"odd":  `nonsense`,
+	}
+	for worker, beat := range beats {
+		if _, err := s.js.Publish(t.Context(), s.subjects.Heartbeat(worker), []byte(beat)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status := s.awaitStatus(t, "missed worker", func(status stream.Status) bool { return status.Workers[0].Missed })
+	var owners []string
+	for _, p := range status.Partitions {
+		owners = append(owners, p.Owner)
+	}
+	if want := []string{"", "here", "late", ""}; !slices.Equal(owners, want) {
+		t.Errorf("owners are %q, want %q", owners, want)
+	}
+	if status.ConfigHash != "bbb" || status.Partitions[1].UpdatesPerSecond != 1.5 {
+		t.Errorf("status is %+v, want config hash bbb and 1.5 updates/s in partition 1", status)
+	}
+}
+
+func TestStatusOfStreamMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 5))
+	w.stop(t)
+	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
+		t.Fatal(err)
+	}
+	s.applyTopology(t)
+	s.publishMany(t, 5, 3)
+	if p := s.status(t).Partitions[0]; !p.Resumes || p.Pending != 3 || p.Sequence != 5 {
+		t.Errorf("partition is %+v, want 3 updates pending in another stream", p)
+	}
+}
+
+func TestReadStatusRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	if _, err := stream.ReadStatus(t.Context(), s.nc, "Bad Prefix"); err == nil {
+		t.Error("ReadStatus takes any prefix")
+	}
+	if _, err := stream.ReadStatus(t.Context(), s.nc, "other"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("ReadStatus without streams = %v, want %v", err, jetstream.ErrStreamNotFound)
+	}
+	if _, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FOREIGN_UPDATES", Subjects: []string{"foreign"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.ReadStatus(t.Context(), s.nc, "foreign"); err == nil {
+		t.Error("ReadStatus takes any stream")
+	}
+	for _, missing := range []string{s.subjects.DeadStream(), s.subjects.DeliveriesStream(), s.subjects.WorkersStream()} {
+		if err := s.js.DeleteStream(t.Context(), missing); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.ReadStatus(t.Context(), s.nc, "presence"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			t.Errorf("ReadStatus without %s = %v, want %v", missing, err, jetstream.ErrStreamNotFound)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	live := stream.WorkerStatus{ID: "w1"}
+	owned := func(n int, more stream.PartitionStatus) stream.PartitionStatus {
+		more.Number, more.Owner = n, "w1"
+		return more
+	}
+	many := make([]stream.PartitionStatus, 12)
+	for i := range many {
+		many[i].Number = i
+	}
+	tests := []struct {
+		name   string
+		status stream.Status
+		want   []string
+	}{
+		{"all well", stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{owned(0, stream.PartitionStatus{Pending: 9, OldestPending: 10})}}, nil},
+		{
+			"missed worker",
+			stream.Status{Workers: []stream.WorkerStatus{live, {ID: "w2", Missed: true, HeardAgo: 4.04, ConfigDiffers: true}}},
+			[]string{"Worker w2 was heard of 4s ago for the last time."},
+		},
+		{
+			"many without owner",
+			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: many},
+			[]string{"No worker has partitions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more."},
+		},
+		{
+			"stream made again",
+			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{owned(0, stream.PartitionStatus{Resumes: true})}},
+			[]string{"The updates stream was made again, and no worker has gone on in it with partition 0 yet."},
+		},
+		{
+			"backlog",
+			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{
+				owned(0, stream.PartitionStatus{Pending: 9, OldestPending: 11}), owned(1, stream.PartitionStatus{Pending: 500, OldestPending: 75.25}),
+			}},
+			[]string{"Updates have been waiting for longer than 10s in partitions 0, 1; the oldest for 1m15.3s, one of 500 in partition 1."},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := tt.status.Warnings(10 * time.Second); !slices.Equal(got, tt.want) {
+				t.Errorf("warnings are %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,97 @@
+package stream
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Warnings says in sentences what calls for somebody's attention. A backlog does
+// once its oldest update has been waiting for longer than patience.
+func (s Status) Warnings(patience time.Duration) []string {
+	warnings := append(s.warnOfWorkers(), s.warnOfConfig()...)
+	warnings = append(warnings, s.warnOfOwners()...)
+	return append(warnings, s.warnOfBacklog(patience)...)
+}
+
+func (s Status) warnOfWorkers() []string {
+	var warnings []string
+	live := 0
+	for _, w := range s.Workers {
+		if !w.Missed {
+			live++
+			continue
+		}
+		warnings = append(warnings, fmt.Sprintf("Worker %s was heard of %v ago for the last time.", w.ID, seconds(w.HeardAgo)))
+	}
+	if live == 0 {
+		warnings = append(warnings, "No worker is running.")
+	}
+	return warnings
+}
+
+func (s Status) warnOfConfig() []string {
+	var others []string
+	for _, w := range s.Workers {
+		if w.ConfigDiffers && !w.Missed {
+			others = append(others, w.ID)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("Not every worker has the configuration %s: %s. In a rollout that passes.", s.ConfigHash, strings.Join(others, ", "))}
+}
+
+func (s Status) warnOfOwners() []string {
+	var warnings []string
+	unowned := s.numbers(func(p PartitionStatus) bool { return p.Owner == "" })
+	if len(unowned) > 0 {
+		warnings = append(warnings, fmt.Sprintf("No worker has %s.", partitionList(unowned)))
+	}
+	resuming := s.numbers(func(p PartitionStatus) bool { return p.Resumes })
+	if len(resuming) > 0 {
+		warnings = append(warnings, fmt.Sprintf("The updates stream was made again, and no worker has gone on in it with %s yet.", partitionList(resuming)))
+	}
+	return warnings
+}
+
+func (s Status) warnOfBacklog(patience time.Duration) []string {
+	late := s.numbers(func(p PartitionStatus) bool { return p.waiting() > patience })
+	if len(late) == 0 {
+		return nil
+	}
+	longest := slices.MaxFunc(s.Partitions, func(a, b PartitionStatus) int { return cmp.Compare(a.OldestPending, b.OldestPending) })
+	return []string{fmt.Sprintf("Updates have been waiting for longer than %v in %s; the oldest for %v, one of %d in partition %d.",
+		patience, partitionList(late), seconds(longest.OldestPending), longest.Pending, longest.Number)}
+}
+
+func (s Status) numbers(which func(PartitionStatus) bool) []int {
+	var numbers []int
+	for _, p := range s.Partitions {
+		if which(p) {
+			numbers = append(numbers, p.Number)
+		}
+	}
+	return numbers
+}
+
+// partitionList says which partitions those are: all of them where they are few.
+func partitionList(numbers []int) string {
+	const most = 10
+	if len(numbers) == 1 {
+		return fmt.Sprintf("partition %d", numbers[0])
+	}
+	list := fmt.Sprint(numbers[:min(most, len(numbers))])
+	list = strings.ReplaceAll(strings.Trim(list, "[]"), " ", ", ")
+	if len(numbers) > most {
+		list += fmt.Sprintf(" and %d more", len(numbers)-most)
+	}
+	return "partitions " + list
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond)
+}
