@@ -12,10 +12,15 @@ import (
 
 // gauge tells how much of a backlog is done.
 type gauge interface {
-	// next waits for news and returns how many updates are done, and how many
-	// workers have done some.
-	next(ctx context.Context) (done, workers int, err error)
+	next(ctx context.Context) (news, error) // waits for news
 	stop()
+}
+
+// news is how far workers are.
+type news struct {
+	done    int // updates
+	workers int // who have done some
+	at      time.Time
 }
 
 // checkpoints is the gauge of workers: it follows the positions they commit.
@@ -42,18 +47,23 @@ func (g *ground) checkpoints(ctx context.Context, b *backlog) (*checkpoints, err
 	return &checkpoints{ground: g, backlog: b, messages: messages, by: make(map[int]int), workers: make(map[string]bool)}, nil
 }
 
-func (c *checkpoints) next(ctx context.Context) (done, workers int, err error) {
+// next tells when the server stored the checkpoint, whenever that is read.
+func (c *checkpoints) next(ctx context.Context) (news, error) {
 	m, err := c.messages.Next(jetstream.NextContext(ctx))
 	if err != nil {
-		return 0, 0, fmt.Errorf("follow the checkpoints: %w", err)
+		return news{}, fmt.Errorf("follow the checkpoints: %w", err)
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return news{}, fmt.Errorf("read metadata: %w", err)
 	}
 	_, partition, err := c.ground.subjects.ParseCheckpoint(m.Subject())
 	if err != nil {
-		return 0, 0, err
+		return news{}, err
 	}
 	checkpoint, err := wire.DecodeCheckpoint(m.Data())
 	if err != nil {
-		return 0, 0, err
+		return news{}, err
 	}
 	committed := c.backlog.committed(partition, checkpoint)
 	if committed > c.by[partition] {
@@ -61,7 +71,7 @@ func (c *checkpoints) next(ctx context.Context) (done, workers int, err error) {
 	}
 	c.done += committed - c.by[partition]
 	c.by[partition] = committed
-	return c.done, len(c.workers), nil
+	return news{done: c.done, workers: len(c.workers), at: meta.Timestamp}, nil
 }
 
 func (c *checkpoints) stop() { c.messages.Stop() }
@@ -80,14 +90,14 @@ func (g *ground) count(each int) *count {
 	return &count{ground: g, each: each, ticks: time.NewTicker(countInterval)}
 }
 
-func (c *count) next(ctx context.Context) (done, workers int, err error) {
+func (c *count) next(ctx context.Context) (news, error) {
 	select {
 	case <-c.ticks.C:
 	case <-ctx.Done():
-		return 0, 0, fmt.Errorf("count deliveries: %w", context.Cause(ctx))
+		return news{}, fmt.Errorf("count deliveries: %w", context.Cause(ctx))
 	}
 	stored, err := c.ground.stored(ctx)
-	return int(stored) / c.each, 0, err //nolint:gosec // It fits.
+	return news{done: int(stored) / c.each, at: time.Now()}, err //nolint:gosec // It fits.
 }
 
 func (c *count) stop() { c.ticks.Stop() }

@@ -20,6 +20,7 @@ import (
 const (
 	connectTimeout = 30 * time.Second
 	readyTimeout   = 60 * time.Second
+	attemptTimeout = 5 * time.Second
 	readyPoll      = 50 * time.Millisecond
 )
 
@@ -103,7 +104,7 @@ func (g *ground) renew(ctx context.Context, partitions int) error {
 	poll := time.NewTicker(readyPoll)
 	defer poll.Stop()
 	for {
-		_, err := topology.Apply(ctx)
+		err := attempt(ctx, topology)
 		if err == nil {
 			return nil
 		}
@@ -113,6 +114,14 @@ func (g *ground) renew(ctx context.Context, partitions int) error {
 			return fmt.Errorf("make the streams: %w", err)
 		}
 	}
+}
+
+// attempt tries for a moment: a cluster without a leader does not answer at all.
+func attempt(ctx context.Context, topology *stream.Topology) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	_, err := topology.Apply(ctx)
+	return err
 }
 
 // clear deletes the streams. Who started no server is to leave nothing behind.

@@ -69,11 +69,11 @@ func (s *steady) awaitClaims(ctx context.Context, workers *crew) error {
 	gauge := s.ground.count(1)
 	defer gauge.stop()
 	for {
-		claimed, _, err := gauge.next(ctx)
+		n, err := gauge.next(ctx)
 		if err != nil {
 			return errors.Join(fmt.Errorf("wait for the worker: %w", err), workers.gone())
 		}
-		if claimed >= s.load.workload.Partitions {
+		if n.done >= s.load.workload.Partitions {
 			return nil
 		}
 	}

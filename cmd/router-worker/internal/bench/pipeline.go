@@ -41,7 +41,7 @@ func (d drain) measure(ctx context.Context) (f Figures, err error) {
 		return Figures{}, err
 	}
 	defer gauge.stop()
-	before, err := d.mark(0, &crew{})
+	before, err := d.mark(news{at: time.Now()}, &crew{})
 	if err != nil {
 		return Figures{}, err
 	}
@@ -74,27 +74,27 @@ func (d drain) watch(ctx context.Context, gauge gauge, workers *crew, before mar
 	from = before
 	warm, complete := false, false
 	for {
-		done, taking, err := gauge.next(ctx)
+		n, err := gauge.next(ctx)
 		if err != nil {
 			return from, to, errors.Join(err, context.Cause(ctx), workers.gone())
 		}
-		if done >= d.updates {
-			to, err = d.mark(done, workers)
+		if n.done >= d.updates {
+			to, err = d.mark(n, workers)
 			return from, to, err
 		}
-		all := taking >= d.load.workload.Workers || d.program != ""
-		if done < early || warm && (complete || !all || done >= late) {
+		all := n.workers >= d.load.workload.Workers || d.program != ""
+		if n.done < early || warm && (complete || !all || n.done >= late) {
 			continue
 		}
 		warm, complete = true, all
-		if from, err = d.mark(done, workers); err != nil {
+		if from, err = d.mark(n, workers); err != nil {
 			return from, to, err
 		}
 	}
 }
 
-func (d drain) mark(done int, workers *crew) (mark, error) {
-	m := mark{at: time.Now(), done: done}
+func (d drain) mark(n news, workers *crew) (mark, error) {
+	m := mark{at: n.at, done: n.done}
 	var err error
 	if m.worker, err = usageOfAll(workers.children); err != nil {
 		return mark{}, err
@@ -109,7 +109,7 @@ func (d drain) figures(ctx context.Context, from, to mark) (Figures, error) {
 		return Figures{}, err
 	}
 	updates := float64(to.done - from.done)
-	rate := updates / to.at.Sub(from.at).Seconds()
+	rate := updates / max(to.at.Sub(from.at), time.Millisecond).Seconds()
 	pairs := float64(d.load.workload.Recipients)
 	million := updates * pairs / 1e6
 	return Figures{

@@ -130,8 +130,11 @@ func (v *visit) backlog(c Case) int {
 	return max(least, min(most, int(v.rate(c)*v.bench.config.Duration.Seconds()*(1+float64(c.Workers-1)/2))))
 }
 
-// rate returns how many updates per second c does, as far as is known.
-func (v *visit) rate(c Case) float64 {
+// rate returns how many updates per second c does, as far as is known: no more than
+// the server takes messages.
+func (v *visit) rate(c Case) float64 { return min(v.r.Messages, v.expected(c)) }
+
+func (v *visit) expected(c Case) float64 {
 	if row := v.table.row(c.String(), &c); row != nil {
 		return row.Median.Updates
 	}
