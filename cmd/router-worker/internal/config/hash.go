@@ -24,7 +24,7 @@ func Hash(c Config) string {
 	for _, name := range slices.SortedFunc(slices.Values(c.ServerNames), byText) {
 		d.write(name.String())
 	}
-	d.write("streams", c.Streams.Prefix, strconv.Itoa(c.Streams.Partitions), strconv.Itoa(c.Streams.Deliveries.Shards),
+	d.write("streams", c.Streams.Prefix, strconv.Itoa(c.Streams.Deliveries.Shards),
 		strconv.Itoa(c.Streams.Updates.MaxUpdateBytes), strconv.Itoa(c.Streams.Deliveries.MaxDeliveryBytes))
 	d.write("worker", strconv.FormatBool(c.Worker.Coalesce), c.Worker.RetryLimit.String())
 	for _, e := range c.Modules {
