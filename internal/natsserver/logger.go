@@ -1,8 +1,10 @@
 package natsserver
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 )
 
 const (
@@ -15,6 +17,8 @@ const (
 type logger struct {
 	to    *slog.Logger
 	fatal chan error // holds the first fatal error
+
+	ending atomic.Bool // the server is being shut down
 }
 
 func newLogger(to *slog.Logger) *logger {
@@ -30,13 +34,18 @@ func (l *logger) Noticef(format string, v ...any) {
 }
 
 // Warnf logs at warn level.
-func (l *logger) Warnf(format string, v ...any) {
-	l.to.Warn(logMessage, logText, fmt.Sprintf(format, v...))
-}
+func (l *logger) Warnf(format string, v ...any) { l.log(slog.LevelWarn, format, v) }
 
 // Errorf logs at error level.
-func (l *logger) Errorf(format string, v ...any) {
-	l.to.Error(logMessage, logText, fmt.Sprintf(format, v...))
+func (l *logger) Errorf(format string, v ...any) { l.log(slog.LevelError, format, v) }
+
+// log logs at a level, or at debug level what a server says that is being shut down:
+// that its streams are closed while they are written to.
+func (l *logger) log(level slog.Level, format string, v []any) {
+	if l.ending.Load() {
+		level = slog.LevelDebug
+	}
+	l.to.Log(context.Background(), level, logMessage, logText, fmt.Sprintf(format, v...)) //nolint:forbidigo // The server hands on no context.
 }
 
 // Fatalf keeps the first error; the server goes on without what it could not do.

@@ -49,6 +49,7 @@ func (s *Server) Options() Options { return s.options }
 // Shutdown closes all connections, stops the server and returns when it has
 // stopped and its streams are on disk. Further calls do nothing.
 func (s *Server) Shutdown() {
+	s.log.ending.Store(true)
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
 	<-s.started
