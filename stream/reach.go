@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,8 +46,12 @@ func answered(ctx context.Context, answers *nats.Subscription, within time.Durat
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for !ended(ctx) {
-		if _, err := answers.NextMsgWithContext(ctx); err == nil {
+		_, err := answers.NextMsgWithContext(ctx)
+		switch {
+		case err == nil:
 			return true
+		case !errors.Is(err, nats.ErrNoResponders):
+			<-ctx.Done() // Such as without a connection: asking at once would be of no use.
 		}
 	}
 	return false

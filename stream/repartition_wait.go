@@ -157,17 +157,21 @@ func (r *Repartition) drained(ctx context.Context, layout wire.Layout) (survey, 
 	return s, nil
 }
 
-// handOver waits until workers have claimed the partitions of the layout to, if
-// there are workers.
+// handOver waits until workers have claimed the partitions of the layout to, for as
+// long as there are workers.
 func (r *Repartition) handOver(ctx context.Context, to wire.Layout) error {
-	running, err := r.workers(ctx)
-	if err != nil {
+	if running, err := r.workers(ctx); err != nil || running == 0 {
 		return err
 	}
-	if running > 0 {
-		if err := r.await(ctx, HandOver, to.Partitions, r.claimed(to)); err != nil {
-			return fmt.Errorf("the number of partitions is changed, but not all are served: %w", err)
+	claimed := r.claimed(to)
+	err := r.await(ctx, HandOver, to.Partitions, func(ctx context.Context) (survey, error) {
+		if running, err := r.workers(ctx); err != nil || running == 0 {
+			return survey{done: to.Partitions}, err
 		}
+		return claimed(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("the number of partitions is changed, but not all are served: %w", err)
 	}
 	return nil
 }
@@ -192,17 +196,13 @@ func (r *Repartition) claimed(layout wire.Layout) func(context.Context) (survey,
 	}
 }
 
-// workers returns how many workers have a heartbeat.
+// workers returns how many workers there are that do not leave.
 func (r *Repartition) workers(ctx context.Context) (int, error) {
-	name := r.subjects.WorkersStream()
-	bucket, err := r.js.Stream(ctx, name)
-	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", name, err)
-	}
-	info, err := bucket.Info(ctx, jetstream.WithSubjectFilter(r.subjects.Heartbeats()))
-	if err != nil {
-		return 0, fmt.Errorf("look up the heartbeats in stream %s: %w", name, err)
-	}
-	delete(info.State.Subjects, r.subjects.LayoutRecord())
-	return len(info.State.Subjects), nil
+	running := 0
+	err := readHeartbeats(ctx, r.js, r.subjects, func(h wire.Heartbeat, age time.Duration) {
+		if !h.Leaving && age <= h.Lifetime() {
+			running++
+		}
+	})
+	return running, err
 }
