@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -134,6 +135,24 @@ func TestRunEndsWhenReplaced(t *testing.T) {
 	s.awaitPosition(t, last)
 	second.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
+}
+
+// A worker that stops of itself waits for a router no longer than one that is asked
+// to.
+func TestReplacedWorkerDoesNotWaitForeverForRouter(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Worker.ID, c.Worker.StopTimeout = "twin", 100*time.Millisecond
+	})
+	h := newHeld()
+	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: 5 * time.Minute}})
+	s.publish(t, bob, 1)
+	await(t, h.asked, "call of the router")
+	s.publishRaw(t, s.subjects.Heartbeat("twin"), `{"worker":"twin","instance":"i","ttl_ms":3000,"started":"9999-01-01T00:00:00Z"}`, nil)
+	if err := w.wait(t); !errors.Is(err, stream.ErrReplaced) || !strings.Contains(err.Error(), "not done within worker.stop_timeout") {
+		t.Errorf("Run = %v, want %v, and that it was not done in time", err, stream.ErrReplaced)
+	}
+	close(h.release)
 }
 
 // unheard has nobody hear that the workers started from now on are there, nor them

@@ -44,6 +44,7 @@ type ownership struct {
 	watch     *layoutWatch
 	heard     chan *nats.Msg // heartbeats of everybody
 	events    chan event     // of tenures
+	end       func()         // ends the context of run
 
 	layout  wire.Layout // that the tenures are of
 	wanted  wire.Layout // that is to be served
@@ -190,10 +191,12 @@ func (o *ownership) stopUnlessJoining(now time.Time) {
 	}
 }
 
-// stop gives every partition up. The failure is what run returns.
+// stop gives every partition up, within the time to stop. The failure is what run
+// returns.
 func (o *ownership) stop(failure error) {
 	if !o.stopping {
 		o.stopping, o.failure = true, failure
+		o.end()
 	}
 	for _, t := range o.tenures {
 		t.release()

@@ -150,6 +150,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		return ignoreEnd(ctx, err)
 	}
 	defer leave()
+	ctx, owned.end = context.WithCancel(ctx)
+	defer owned.end()
 	stopQueries, err := w.startQueries(ctx)
 	if err != nil {
 		return err
