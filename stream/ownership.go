@@ -227,7 +227,7 @@ func (o *ownership) reconcile(work context.Context) {
 // this worker does not have yet.
 func (o *ownership) approach(work context.Context, now time.Time) (missing int) {
 	excess := 0
-	for p, owner := range assignment.Owners(o.members.staying(), o.holders()) {
+	for p, owner := range assignment.Owners(o.members.staying(now), o.holders()) {
 		t := o.tenures[p]
 		switch {
 		case owner != o.members.self:

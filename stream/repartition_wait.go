@@ -186,7 +186,7 @@ func (r *Repartition) claimed(layout wire.Layout) func(context.Context) (survey,
 				return survey{}, err
 			}
 			s.sum += found.revision
-			if found.Worker != repartitioner {
+			if found.revision > 0 && found.Worker != repartitioner {
 				s.done++
 				continue
 			}
