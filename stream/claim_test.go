@@ -137,6 +137,28 @@ func TestRunEndsWhenReplaced(t *testing.T) {
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 }
 
+// Which of two workers came later does not hang on their clocks: one that is started
+// on another machine, where it is earlier, replaces the one there is.
+func TestReplacingWorkerMayHaveAnotherClock(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.ID = "twin" })
+	ahead := wire.Heartbeat{Worker: "twin", Instance: "i", TTL: time.Hour.Milliseconds(), Started: time.Now().Add(time.Hour)}
+	data, err := ahead.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.publishRaw(t, s.subjects.Heartbeat("twin"), string(data), nil)
+	second := s.start(t, toEach(t, alice))
+	eventually(t, "heartbeat that replaces the one before", func() bool {
+		h := s.heartbeat(t, "twin")
+		return h != nil && h.Replaces(ahead)
+	})
+	s.publishRaw(t, s.subjects.Heartbeat("twin"), string(data), nil) // one more that it had under way
+	last := s.publish(t, bob, 1)
+	s.awaitPosition(t, last)
+	second.stop(t)
+}
+
 // A worker that stops of itself waits for a router no longer than one that is asked
 // to.
 func TestReplacedWorkerDoesNotWaitForeverForRouter(t *testing.T) {

@@ -55,6 +55,7 @@ type ownership struct {
 	renewed time.Time         // when the newest heartbeat that the server stored was sent
 	echoed  time.Time         // when this worker heard itself last
 	looked  time.Time
+	began   time.Time      // by the clock of this machine, whatever the heartbeats say
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
@@ -75,6 +76,7 @@ func (w *Worker) newOwnership() *ownership {
 		watch:     newLayoutWatch(w.layouts, ttl/beatsPerTTL, w.options.log),
 		events:    make(chan event, maxPartitions),
 		tenures:   make(map[int]*tenure), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
+		began: time.Now(),
 		beat: wire.Heartbeat{
 			Worker: w.ID(), Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
 			Started: time.Now(), TTL: ttl.Milliseconds(),
@@ -186,7 +188,7 @@ func (o *ownership) stopUnlessJoining(now time.Time) {
 	if err == nil {
 		err = errUnheard
 	}
-	if reason := o.worker.giveUp(err, now.Sub(o.beat.Started), o.worker.config.Worker.StartTimeout); reason != nil {
+	if reason := o.worker.giveUp(err, now.Sub(o.began), o.worker.config.Worker.StartTimeout); reason != nil {
 		o.stop(fmt.Errorf("join the other workers: %w", reason))
 	}
 }
