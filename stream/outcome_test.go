@@ -103,7 +103,7 @@ func TestRequestIsLostWithTheConnection(t *testing.T) {
 	took := requestTimeout
 	for attempt := 0; attempt < 3 && took >= requestTimeout; attempt++ {
 		armed.Store(true)
-		p.cutAll(false)
+		p.CutAll()
 		eventually(t, "loss of a request", func() bool { return lost.Swap(false) })
 		began := time.Now()
 		last = s.publish(t, bob, 2+attempt)
