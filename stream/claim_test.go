@@ -167,6 +167,7 @@ func TestReplacedWorkerDoesNotWaitForeverForRouter(t *testing.T) {
 		c.Worker.ID, c.Worker.StopTimeout = "twin", 100*time.Millisecond
 	})
 	h := newHeld()
+	defer close(h.release)
 	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: 5 * time.Minute}})
 	s.publish(t, bob, 1)
 	await(t, h.asked, "call of the router")
@@ -174,7 +175,6 @@ func TestReplacedWorkerDoesNotWaitForeverForRouter(t *testing.T) {
 	if err := w.wait(t); !errors.Is(err, stream.ErrReplaced) || !strings.Contains(err.Error(), "not done within worker.stop_timeout") {
 		t.Errorf("Run = %v, want %v, and that it was not done in time", err, stream.ErrReplaced)
 	}
-	close(h.release)
 }
 
 // unheard has nobody hear that the workers started from now on are there, nor them
