@@ -30,12 +30,19 @@ func startProxy(t *testing.T, target string, p *proxy) string {
 	return p.Start(t, target)
 }
 
-// isCommit reports whether a frame of a client ends an atomic batch.
+// isCommit reports whether a frame of a client ends a batch.
 func isCommit(frame []byte) bool {
-	return bytes.HasPrefix(frame, []byte("HPUB ")) && bytes.Contains(frame, []byte("Nats-Batch-Commit: 1"))
+	return bytes.HasPrefix(frame, []byte("HPUB ")) &&
+		(bytes.Contains(frame, []byte("Nats-Batch-Commit: 1")) || bytes.Contains(frame, []byte(".2.$FI ")))
 }
 
-// isCommitAnswer reports whether a frame of the server acknowledges an atomic batch.
+// isBatchMessage reports whether frame is a message of a batch that another follows.
+func isBatchMessage(frame []byte) bool {
+	return bytes.HasPrefix(frame, []byte("HPUB ")) && !isCommit(frame) &&
+		(bytes.Contains(frame, []byte("Nats-Batch-Sequence: ")) || bytes.Contains(frame, []byte(".$FI ")))
+}
+
+// isCommitAnswer reports whether a frame of the server acknowledges a batch.
 func isCommitAnswer(frame []byte) bool {
 	return bytes.HasPrefix(frame, []byte("MSG ")) && bytes.Contains(frame, []byte(`"batch":`)) && bytes.Contains(frame, []byte(`"count":`))
 }

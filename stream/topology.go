@@ -186,6 +186,8 @@ func (t *Topology) deliveries() jetstream.StreamConfig {
 		AllowRollup:        true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
+		// Replicas may forget that a batch was ended, see docs/decisions/0020.
+		AllowBatchPublish: t.config.Deliveries.FastIngest && t.config.Replicas == 1,
 	})
 }
 

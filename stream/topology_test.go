@@ -57,7 +57,7 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 			"replicas 1, max_age 24h0m0s, max_bytes 8589934592, discard old, allow_direct true",
 		"create PRESENCE_DELIVERIES: subjects presence.checkpoint.* presence.dead.* presence.deliver.>, retention limits, " +
 			"storage file, replicas 1, max_age 15m0s, max_bytes -1, discard new, allow_direct true, allow_rollup true, " +
-			"allow_msg_ttl true, allow_atomic true",
+			"allow_msg_ttl true, allow_atomic true, allow_batched true",
 		"create PRESENCE_DEAD: sources PRESENCE_DELIVERIES presence.dead.*, retention limits, storage file, replicas 1, " +
 			"max_age 168h0m0s, max_bytes -1, discard old, allow_direct true",
 		"create KV_PRESENCE_WORKERS: subjects $KV.PRESENCE_WORKERS.>, retention limits, storage file, replicas 1, max_age 0s, " +
