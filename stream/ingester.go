@@ -248,7 +248,7 @@ func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
 	c.stall.endedFor(l.partition.id.number)
 	l.retry.Reset()
 	l.partition.newest = checkpoint{Checkpoint: f.next, revision: revision}
-	c.telemetry.committed(ctx, time.Since(f.began), f.size)
+	c.telemetry.committed(ctx, time.Since(f.began), len(f.unit.messages)+1)
 	c.done(ctx, f.unit)
 	c.release(f.unit)
 	switch {
