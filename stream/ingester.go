@@ -322,7 +322,8 @@ func (c *ingester) rest(f *flight) {
 	time.AfterFunc(l.retry.NextBackOff(), func() { c.rested <- l }) // There is a place for every lane.
 }
 
-// interrupt has the partition claimed anew, which finds out how much of f is stored.
+// interrupt has the partition claimed anew, which finds out how much of f is stored,
+// also where the checkpoint is gone by then.
 func (c *ingester) interrupt(f *flight) {
 	p := f.lane.partition
 	p.newest.Tail = cmp.Or(p.newest.tail(), p.newest.revision)
