@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing"
@@ -122,6 +123,63 @@ func TestSendOnlinePresenceOfManyUsers(t *testing.T) {
 		if !slices.Equal(got, manyUsers(users)) || most.Load() > bound {
 			t.Errorf("%s got %d states, the largest part is %d, want %d in parts of %d", recipient, len(got), most.Load(), users, bound)
 		}
+	}
+}
+
+// gauge is a router that alice sees all users through. It notes how many messages
+// its worker has got from the server beyond the states it was asked about.
+type gauge struct {
+	nc     *nats.Conn // of the worker
+	routed atomic.Int64
+	most   atomic.Int64
+}
+
+func (g *gauge) router(t *testing.T) routing.Router {
+	t.Helper()
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, batch states) (answer, error) {
+			g.most.Store(max(g.most.Load(), g.got()-g.routed.Load()))
+			g.routed.Add(int64(len(batch)))
+			return answer{presence.MustUserID(alice): batch}, nil
+		},
+		InterestedUsers: func(context.Context, presence.UserID) (routing.Interest, error) {
+			return routing.All(), nil
+		},
+	}.Router()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return router
+}
+
+func (g *gauge) got() int64 {
+	return int64(g.nc.Stats().InMsgs) //nolint:gosec // Far from that many.
+}
+
+// However many users there are, no more of them are held than are read at once, and
+// each is read once.
+func TestSendOnlinePresenceHoldsAPartOfAllUsers(t *testing.T) {
+	t.Parallel()
+	const (
+		users = 20_000
+		part  = 1000 // read at once
+		other = 1000 // messages to the worker that are not states: acknowledgements, heartbeats
+	)
+	s := newSite(t, func(c *stream.Config) { c.Worker.Start = stream.Newest }) // the stream path asks the routers nothing
+	s.populate(t, users)
+	var g gauge
+	w := s.start(t, g.router(t))
+	g.nc = w.nc
+	before := g.got()
+	g.routed.Store(before)
+	if sent := s.sendOnlinePresence(t, alice); sent[alice] != users {
+		t.Errorf("alice is sent %d states, want %d", sent[alice], users)
+	}
+	if most := g.most.Load(); most > part+other {
+		t.Errorf("%d states were held at once, want at most %d", most, part)
+	}
+	if got := g.got() - before; got < users || got > users+other {
+		t.Errorf("the worker got %d messages for %d states, want each once", got, users)
 	}
 }
 
