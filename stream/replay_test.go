@@ -37,10 +37,10 @@ func (s *site) tell(t *testing.T, user, state string, mark int) uint64 {
 // presence, two who see everybody, and one of another server.
 func TestSendOnlinePresence(t *testing.T) {
 	t.Parallel()
-	const gobbler, other, remote = "@gobbler1:example.com", "@gobbler2:example.com", "@far:elsewhere.org"
+	const gobbler, other, remote, listed = "@gobbler1:example.com", "@gobbler2:example.com", "@far:elsewhere.org", "@listed:elsewhere.org"
 	const dora, otherRemote = "@dora:example.com", "@eva:somewhere.org"
 	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = 4 })
-	s.start(t, matrix{gobbler: {"*"}, other: {"*"}, remote: {"*"}, alice: {bob, dora, otherRemote}})
+	s.start(t, matrix{gobbler: {"*"}, other: {"*"}, remote: {"*"}, alice: {bob, dora, otherRemote, "@b:a"}, listed: {bob, otherRemote}})
 	s.tell(t, bob, "offline", 1)
 	sequences := map[string]uint64{
 		bob:         s.tell(t, bob, "online", 2),
@@ -48,9 +48,9 @@ func TestSendOnlinePresence(t *testing.T) {
 		otherRemote: s.tell(t, otherRemote, "online", 4),
 		dora:        s.tell(t, dora, "unavailable", 5),
 	}
-	sent := s.sendOnlinePresence(t, gobbler, other, remote, alice, gobbler, "@nobody:example.com")
+	sent := s.sendOnlinePresence(t, gobbler, other, remote, alice, listed, gobbler, "@nobody:example.com")
 	want := map[string][]string{
-		gobbler: {bob, otherRemote, dora}, other: {bob, otherRemote, dora}, remote: {bob, dora}, alice: {bob, otherRemote, dora}, "@nobody:example.com": nil,
+		gobbler: {bob, otherRemote, dora}, other: {bob, otherRemote, dora}, remote: {bob, dora}, alice: {bob, otherRemote, dora}, listed: {bob}, "@nobody:example.com": nil,
 	}
 	got := make(map[string][]string)
 	for _, d := range s.replays(t) {
@@ -62,7 +62,7 @@ func TestSendOnlinePresence(t *testing.T) {
 			}
 		}
 		parsed, err := s.subjects.ParseDelivery(d.subject)
-		if err != nil || parsed.Recipient != d.Recipient || (parsed.Scope == wire.Remote) != (d.Recipient.String() == remote) {
+		if err != nil || parsed.Recipient != d.Recipient || (parsed.Scope == wire.Remote) != (d.Recipient.Server().String() == "elsewhere.org") {
 			t.Errorf("subject of a delivery to %s is %s, %v", d.Recipient, d.subject, err)
 		}
 	}
@@ -75,6 +75,32 @@ func TestSendOnlinePresence(t *testing.T) {
 	}
 	if len(sent) != len(want) {
 		t.Errorf("the answer is about %d users, want %d", len(sent), len(want))
+	}
+}
+
+func TestSendOnlinePresenceLeavesOutWhomRoutersMakeOffline(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, batch states) (answer, error) {
+			hidden := slices.Clone(batch)
+			for i := range hidden {
+				if hidden[i].UserID.String() == bob {
+					hidden[i].State = presence.Offline
+				}
+			}
+			return answer{presence.MustUserID(alice): hidden}, nil
+		},
+		InterestedUsers: func(context.Context, presence.UserID) (routing.Interest, error) { return routing.All(), nil },
+	}.Router()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, router)
+	s.tell(t, bob, "online", 1)
+	s.tell(t, carol, "online", 2)
+	if sent := s.sendOnlinePresence(t, alice); sent[alice] != 1 {
+		t.Errorf("alice is sent %d states, want 1", sent[alice])
 	}
 }
 
