@@ -204,6 +204,32 @@ func TestRetryTimeIsHonoured(t *testing.T) {
 	}
 }
 
+func TestPausesGrowToTheLongestWithJitter(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	tries := make(chan time.Time, 1000)
+	far.answers(func(context.Context, sender.Batch) error {
+		tries <- time.Now()
+		return errRefused
+	})
+	c := config()
+	c.FirstRetry, c.LongestRetry = 10*time.Millisecond, 50*time.Millisecond
+	s.run(t, c, far.send)
+	s.commit(t, eva, says(1, "first"))
+	var pauses []time.Duration
+	for last := await(t, tries, "try"); len(pauses) < 34; {
+		next := await(t, tries, "try")
+		pauses, last = append(pauses, next.Sub(last)), next
+	}
+	const growing = 4 // pauses before the longest
+	if least := slices.Min(pauses[:growing]); least < c.FirstRetry/2 {
+		t.Errorf("a pause is %v, want half of %v or more", least, c.FirstRetry)
+	}
+	if least := slices.Min(pauses[growing:]); least < c.LongestRetry/2 || least >= c.LongestRetry {
+		t.Errorf("the shortest of the long pauses is %v, want half of %v or more, and less than that", least, c.LongestRetry)
+	}
+}
+
 func TestOneBatchPerDestinationIsUnderWay(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
@@ -288,7 +314,7 @@ func TestManyStatesMakeSeveralEDUs(t *testing.T) {
 	c := config()
 	c.MaxEDUs = 3
 	s.run(t, c, far.send)
-	var many, large []presence.UserState
+	var many, large, full []presence.UserState
 	for i := range 170 {
 		many = append(many, of(i, `"state":"online"`))
 	}
@@ -296,17 +322,21 @@ func TestManyStatesMakeSeveralEDUs(t *testing.T) {
 		large = append(large, of(i, `"state":"online","status_msg":"`+strings.Repeat(`\u0001☕`, 3_000)+`"`)) // 27 kB
 	}
 	large = append(large, of(5, `"state":"online","status_msg":"`+strings.Repeat("\u2028", 21_000)+`"`)) // shortened, to fit at all
+	for i := range 50 {
+		full = append(full, of(i, `"state":"online","status_msg":"`+strings.Repeat("x", 1300)+`"`)) // 46 of them nearly fill an EDU
+	}
 	s.commit(t, eva, many...)
 	s.commit(t, "@zoe:elsewhere.net", large...)
-	for range 3 {
-		b := far.next(t)
-		if b.Destination.String() == "elsewhere.net" {
+	s.commit(t, "@max:full.net", full...)
+	for range 4 {
+		switch b := far.next(t); {
+		case b.Destination.String() == "elsewhere.net":
 			wantSizes(t, b, 2, 2, 2)
-			continue
-		}
-		if len(b.Contents) == 3 {
+		case b.Destination.String() == "full.net":
+			wantSizes(t, b, 46, 4)
+		case len(b.Contents) == 3:
 			wantSizes(t, b, 50, 50, 50)
-		} else {
+		default:
 			wantSizes(t, b, 20)
 		}
 	}
