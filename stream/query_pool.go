@@ -10,24 +10,17 @@ var (
 	errBusy     = errors.New("too many queries are waiting, see worker.queries.waiting: ask again")
 )
 
-// keptBuffer is the largest buffer that a goroutine of a pool keeps for the next
-// job.
-const keptBuffer = 64 << 10
-
-// job is work that may use buffer, which is empty, and returns it or a larger one.
-type job func(buffer []byte) []byte
-
-// pool is a fixed number of goroutines that do jobs, and a bounded number of jobs
+// pool is a fixed number of goroutines that do func()s, and a bounded number of jobs
 // that wait for them.
 type pool struct {
 	mu     sync.RWMutex
 	closed bool
-	jobs   chan job
+	jobs   chan func()
 	all    sync.WaitGroup
 }
 
 func newPool(size, waiting int) *pool {
-	p := &pool{jobs: make(chan job, waiting)}
+	p := &pool{jobs: make(chan func(), waiting)}
 	for range size {
 		p.all.Go(p.work)
 	}
@@ -35,16 +28,13 @@ func newPool(size, waiting int) *pool {
 }
 
 func (p *pool) work() {
-	var buffer []byte
 	for do := range p.jobs {
-		if buffer = do(buffer[:0]); cap(buffer) > keptBuffer {
-			buffer = nil
-		}
+		do()
 	}
 }
 
 // submit has a job done, unless it returns errStopping or errBusy. It never waits.
-func (p *pool) submit(do job) error {
+func (p *pool) submit(do func()) error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.closed {
