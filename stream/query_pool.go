@@ -10,7 +10,7 @@ var (
 	errBusy     = errors.New("too many queries are waiting, see worker.queries.waiting: ask again")
 )
 
-// pool is a fixed number of goroutines that do func()s, and a bounded number of jobs
+// pool is a fixed number of goroutines that do jobs, and a bounded number of them
 // that wait for them.
 type pool struct {
 	mu     sync.RWMutex
