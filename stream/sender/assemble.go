@@ -67,14 +67,17 @@ func (o *outbox) settle(ctx context.Context, l *lane, err error) (failures int) 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.busy, failures = false, l.failures
+	what := batchOutcome(err)
+	o.handed[what]++
 	switch {
-	case err == nil:
+	case l.sending == nil: // It was forgotten, and the send stopped.
+		o.plan(l)
+		o.leave(l)
+		return failures
+	case what == sent:
 		o.sent(ctx, l)
-	case errors.As(err, new(*Unsent)):
-		o.handed[unsent]++
+	case what == unsent:
 		o.takeBack(l)
-	default:
-		o.handed[unknown]++
 	}
 	given := time.Duration(0)
 	if told, ok := errors.AsType[*RetryAfter](err); ok {
@@ -87,11 +90,21 @@ func (o *outbox) settle(ctx context.Context, l *lane, err error) (failures int) 
 	return failures
 }
 
+func batchOutcome(err error) outcome {
+	switch {
+	case err == nil:
+		return sent
+	case errors.As(err, new(*Unsent)):
+		return unsent
+	default:
+		return unknown
+	}
+}
+
 // longestGiven bounds how long a destination may have us wait.
 const longestGiven = 24 * time.Hour
 
 func (o *outbox) sent(ctx context.Context, l *lane) {
-	o.handed[sent]++
 	o.became[sent] += int64(len(l.sending.entries))
 	now := o.now()
 	for _, e := range l.sending.entries {

@@ -12,6 +12,7 @@ type delivery struct {
 	reply    string    // where acknowledgements go
 	stored   time.Time // when its worker committed it
 	replay   bool
+	pin      *pin // under which it was read
 	open     int  // states of it that are neither sent nor given up
 	void     bool // no message of the stream as it is now: nothing to acknowledge
 }

@@ -20,6 +20,7 @@ const (
 	heartbeat    = time.Second
 	fetchBatch   = 256
 	fetchBytes   = 2 << 20 // more than the server's largest message
+	noBytes      = 1       // less than its smallest: the request keeps the pin, no more
 	deferredRoom = 10      // what may be left to the server, in bounds on what is held
 	group        = "sender"
 	consumerText = "deliveries to other servers, on their way"
@@ -35,6 +36,8 @@ type intake struct {
 	meters *telemetry
 	log    *slog.Logger
 	stall  *stall
+	pin    *pin
+	pinned bool      // the consumer knows this sender by its pin
 	warned time.Time // about a message that is no delivery
 }
 
@@ -58,9 +61,12 @@ func (i *intake) read(ctx context.Context, retry *backoff.ExponentialBackOff) er
 		return err
 	}
 	i.stall.ended()
+	i.pinned = false
 	for {
-		i.outbox.awaitRoom(ctx)
-		switch err := i.fetch(ctx, consumer); {
+		room := i.awaitRoom(ctx)
+		err := i.fetch(ctx, consumer, room)
+		i.report()
+		switch {
 		case err == nil:
 			i.stall.ended()
 			retry.Reset()
@@ -97,29 +103,60 @@ func (i *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	return consumer, nil
 }
 
-// fetch asks for no more than there is room for, about.
-func (i *intake) fetch(ctx context.Context, consumer jetstream.Consumer) error {
-	wait := min(fetchWait, i.config.AckWait/2)
+// wait is how long to go without a request to the server. Of a pin's time that leaves
+// half for the answer.
+func (i *intake) wait() time.Duration { return min(fetchWait, i.config.AckWait/4) }
+
+// awaitRoom reports whether there is room, and waits for it no longer than the pin can.
+func (i *intake) awaitRoom(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, i.wait())
+	defer cancel()
+	return i.outbox.awaitRoom(ctx)
+}
+
+// fetch asks for no more than there is room for, about, and without room for what is
+// never delivered.
+func (i *intake) fetch(ctx context.Context, consumer jetstream.Consumer, room bool) error {
+	wait := i.wait()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	size := noBytes
+	if room {
+		size = fetchBytes
+	}
 	options := []jetstream.FetchOpt{
-		jetstream.FetchContext(ctx), jetstream.FetchMaxBytes(fetchBytes), jetstream.FetchPriorityGroup(group),
+		jetstream.FetchContext(ctx), jetstream.FetchMaxBytes(size), jetstream.FetchPriorityGroup(group),
 	}
 	if wait == fetchWait { // else it is over soon enough where nothing comes any more
 		options = append(options, jetstream.FetchHeartbeat(heartbeat))
 	}
+	asked := time.Now()
 	messages, err := consumer.Fetch(min(fetchBatch, i.config.MaxStates), options...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", i.part.filter, err)
 	}
 	for m := range messages.Messages() {
+		i.pinned = true
+		i.outbox.confirm(i.pin, asked)
 		i.take(ctx, m)
 	}
-	err = messages.Error()
-	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrPinIDMismatch) {
-		return nil
+	switch err := messages.Error(); {
+	case err == nil && i.pinned:
+		i.outbox.confirm(i.pin, asked)
+	case errors.Is(err, jetstream.ErrPinIDMismatch):
+		i.pinned = false
+		i.outbox.lose(i.pin)
+	case err != nil && !errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("read %s: %w", i.part.filter, err)
 	}
-	return fmt.Errorf("read %s: %w", i.part.filter, err)
+	return nil
+}
+
+// report logs what was forgotten.
+func (i *intake) report() {
+	if states := i.outbox.takeForgotten(i.pin); states > 0 {
+		i.log.Warn("another sender may read, leaving to it what is not sent", "filter", i.part.filter, "states", states)
+	}
 }
 
 func (i *intake) take(ctx context.Context, m jetstream.Msg) {
@@ -130,6 +167,7 @@ func (i *intake) take(ctx context.Context, m jetstream.Msg) {
 		_ = m.Term() // Where that is lost, it comes again.
 		return
 	}
+	d.pin = i.pin
 	i.outbox.add(d, received)
 }
 

@@ -18,11 +18,13 @@ type route struct {
 // lane is what is to be sent on one route. It is used under the outbox's lock.
 type lane struct {
 	route   route
+	pin     *pin // under which it is read
 	waiting map[presence.UserID]*entry
 	queue   []*entry // waiting ones in order of arrival, and such as are gone
 	sending *sending // the batch that was handed over and may be again, nil where none
 
-	busy     bool // somebody has the batch in hand
+	busy     bool   // somebody has the batch in hand
+	stop     func() // ends the send of it
 	retry    *backoff.ExponentialBackOff
 	failures int       // since the last success
 	due      time.Time // when the next batch may be handed over
@@ -35,9 +37,10 @@ type sending struct {
 	entries map[presence.UserID]*entry
 }
 
-func newLane(r route, c Config) *lane {
+func newLane(r route, p *pin, c Config) *lane {
 	return &lane{
 		route:   r,
+		pin:     p,
 		waiting: make(map[presence.UserID]*entry),
 		place:   -1,
 		retry: backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.FirstRetry), backoff.WithMultiplier(2),
@@ -60,6 +63,17 @@ func (l *lane) entries() []*entry {
 	all := slices.Collect(maps.Values(l.waiting))
 	if l.sending != nil {
 		all = slices.AppendSeq(all, maps.Values(l.sending.entries))
+	}
+	return all
+}
+
+// empty takes everything out, also what is in the batch, and returns it.
+func (l *lane) empty() []*entry {
+	all := l.entries()
+	clear(l.waiting)
+	l.queue, l.sending = nil, nil
+	if l.busy {
+		l.stop()
 	}
 	return all
 }

@@ -89,7 +89,7 @@ func (o *outbox) addState(recipient presence.UserID, i item) {
 		return
 	}
 	r := route{origin: origin, destination: recipient.Server()}
-	l := o.lane(r)
+	l := o.lane(r, i.from.pin)
 	content := maphash.Comparable(o.seed, i.state)
 	if o.covered(l, i, content) {
 		o.leave(l)
@@ -126,10 +126,10 @@ func (o *outbox) covered(l *lane, i item, content uint64) bool {
 	return true
 }
 
-func (o *outbox) lane(r route) *lane {
+func (o *outbox) lane(r route, p *pin) *lane {
 	l, found := o.lanes[r]
 	if !found {
-		l = newLane(r, o.config)
+		l = newLane(r, p, o.config)
 		o.lanes[r] = l
 	}
 	return l
@@ -177,12 +177,17 @@ func (o *outbox) take() (*lane, Batch, time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
-		l, wait := o.schedule.pop(time.Now())
+		now := time.Now()
+		l, wait := o.schedule.pop(now)
 		if l == nil {
 			return nil, Batch{}, wait
 		}
+		if !l.pin.holds(now) {
+			o.forgetRead(l.pin)
+			continue
+		}
 		if o.assemble(l) {
-			l.busy = true
+			l.busy, l.stop = true, func() {}
 			return l, l.sending.batch, 0
 		}
 		o.leave(l)

@@ -7,19 +7,20 @@ import (
 )
 
 // awaitRoom makes room where destinations that fail take too much of it, else waits
-// until more may be taken over, or ctx ends.
-func (o *outbox) awaitRoom(ctx context.Context) {
+// until more may be taken over. It returns false where ctx ends first.
+func (o *outbox) awaitRoom(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		o.relieve()
 		full, room := o.full()
 		if !full {
-			return
+			return true
 		}
 		select {
 		case <-room:
 		case <-ctx.Done():
 		}
 	}
+	return false
 }
 
 // full reports whether no more is to be taken over, and returns what is closed when
@@ -171,13 +172,14 @@ func (o *outbox) sweep() {
 		l.front()
 		o.leave(l)
 	}
-	if time.Since(o.rotated) > recentPeriod {
+	if time.Since(o.rotated) > max(recentPeriod, o.config.AckWait) { // after which what was forgotten has come again
 		o.recent.rotate()
 		o.rotated = time.Now()
 	}
 }
 
-// recentPeriod is for how long at least it is known what was sent.
+// recentPeriod is for how long at least it is known what was sent, or the wait for an
+// acknowledgement where that is longer.
 const recentPeriod = time.Minute
 
 func (o *outbox) counts() counts {

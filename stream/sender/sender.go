@@ -54,7 +54,7 @@ func New(nc *nats.Conn, config Config, send Send, opts ...Option) (*Sender, erro
 	for _, p := range config.Share.parts(config.Name, subjects) {
 		s.intakes = append(s.intakes, &intake{
 			js: js, stream: subjects.DeliveriesStream(), part: p, config: config, outbox: s.outbox,
-			meters: meters, log: o.log, stall: newStall(o.log, "reading "+p.filter),
+			meters: meters, log: o.log, stall: newStall(o.log, "reading "+p.filter), pin: &pin{ttl: config.AckWait},
 		})
 	}
 	return s, nil
@@ -132,6 +132,9 @@ func (s *Sender) handOver(ctx context.Context) {
 // attempt hands a batch over. Of a destination that fails only the first failure is
 // logged, and that it is over.
 func (s *Sender) attempt(ctx context.Context, l *lane, batch Batch) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s.outbox.begin(l, stop)
 	err := s.send(ctx, batch)
 	failures := s.outbox.settle(ctx, l, err)
 	log := s.log.With("origin", batch.Origin, "destination", batch.Destination)
@@ -176,4 +179,7 @@ func (s *Sender) leave(ctx context.Context) {
 		i.unpin(ctx)
 	}
 	s.acks.giveBack()
+	for _, i := range s.intakes {
+		s.outbox.release(i.pin)
+	}
 }

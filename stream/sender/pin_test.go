@@ -1,0 +1,126 @@
+package sender_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/presence-router/presence-router/internal/natstest"
+	"github.com/presence-router/presence-router/stream/sender"
+)
+
+// pinConfig has pins lapse soon.
+func pinConfig() sender.Config {
+	c := config()
+	c.AckWait = 2 * time.Second
+	return c
+}
+
+func TestFullSenderKeepsItsPin(t *testing.T) {
+	t.Parallel()
+	s, first, second := newSite(t), newServers(), newServers()
+	c := pinConfig()
+	c.MaxBytes = 1 << 20
+	release := first.holdsUp()
+	one := s.run(t, c, first.send)
+	long := strings.Repeat("x", 60_000)
+	for i := range 80 {
+		s.commit(t, eva, of(i, `"state":"online","status_msg":"`+long+`"`))
+	}
+	eventually(t, "bound that is reached", func() bool { return one.Ready() != nil })
+	held := one.measured(t, "presence_router_sender_held_deliveries", "")
+	s.run(t, c, second.send)
+	select {
+	case b := <-second.tried:
+		t.Errorf("the sender that waits sends to %s, want nothing while the other one lives", b.Destination)
+	case <-time.After(2 * c.AckWait):
+	}
+	if now := one.measured(t, "presence_router_sender_held_deliveries", ""); now != held {
+		t.Errorf("%d deliveries are held, want %d as before: there is room for no more", now, held)
+	}
+	release()
+	wantUsers(t, first, 80)
+	s.awaitDone(t)
+}
+
+func TestSenderThatIsCutOffSendsNoMore(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(context.Context, sender.Batch) error{
+		"refused": refuse, "unreachable": unreachable, "under way": func(ctx context.Context, _ sender.Batch) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, first, second := newSite(t), newServers(), newServers()
+			var cut, newer, late atomic.Bool
+			first.answers(func(ctx context.Context, b sender.Batch) error {
+				err := answer(ctx, b)
+				if newer.Load() {
+					late.Store(true)
+				}
+				return err
+			})
+			second.answers(func(_ context.Context, b sender.Batch) error {
+				newer.Store(show(b) == one("somewhere.org", entry("newer")))
+				return nil
+			})
+			swallow := func(frame []byte) ([]byte, natstest.Verdict) {
+				if cut.Load() {
+					return frame, natstest.Swallow
+				}
+				return frame, natstest.Pass
+			}
+			proxy := &natstest.Proxy{FromClient: swallow, FromServer: swallow}
+			made, err := sender.New(natstest.Connect(t, proxy.Start(t, s.server.URL())), pinConfig(), first.send)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin(t, made)
+			s.commit(t, eva, says(1, "older"))
+			await(t, first.tried, "try")
+			cut.Store(true)
+			s.run(t, pinConfig(), second.send)
+			s.commit(t, eva, says(2, "newer"))
+			eventually(t, "newer state", func() bool { return show(second.next(t)) == one("somewhere.org", entry("newer")) })
+			time.Sleep(300 * time.Millisecond) //nolint:forbidigo // That nothing happens has no event.
+			if late.Load() {
+				t.Error("the sender that was cut off tried after the newer state was sent")
+			}
+			cut.Store(false)
+			s.awaitDone(t)
+			second.wantNone(t)
+			first.wantNone(t)
+		})
+	}
+}
+
+func TestSenderThatLosesItsPinForgets(t *testing.T) {
+	t.Parallel()
+	s, first, second := newSite(t), newServers(), newServers()
+	first.answers(refuse)
+	one := s.run(t, pinConfig(), first.send)
+	s.commit(t, eva, says(1, "older"))
+	await(t, first.tried, "try")
+	s.run(t, pinConfig(), second.send)
+	stream, err := s.js.Stream(t.Context(), s.subjects.DeliveriesStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two senders that ask", func() bool {
+		consumer, err := stream.Consumer(t.Context(), "federate")
+		return err == nil && consumer.CachedInfo().NumWaiting == 2
+	})
+	if err := stream.UnpinConsumer(t.Context(), "federate", "sender"); err != nil {
+		t.Fatal(err)
+	}
+	s.commit(t, eva, says(2, "newer"))
+	wantBatch(t, second.next(t), entry("newer"))
+	one.awaitHeld(t, 0)
+	s.awaitDone(t)
+	second.wantNone(t)
+	first.wantNone(t)
+}
