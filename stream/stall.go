@@ -2,16 +2,20 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 )
 
 // reminder is how often a stall that lasts is logged again.
 const reminder = time.Minute
+
+var errNotConnected = errors.New("not connected to NATS")
 
 // stall logs that something does not go on, once when it begins, now and then
 // while it lasts, and once when it is over, however often it is tried. Several
@@ -40,6 +44,9 @@ func (s *stall) failed(err error) { s.failedFor(0, err) }
 func (s *stall) failedFor(party int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		err = errNotConnected // That text is about a buffer, which there is none of.
+	}
 	now := time.Now()
 	if len(s.failing) == 0 {
 		s.since = now

@@ -66,8 +66,8 @@ func (a *acknowledger) flush(ctx context.Context) {
 	}
 }
 
-// send acknowledges what is pending. It asks for the confirmation of the last one only: on one connection the server
-// handles them in order.
+// send acknowledges what is pending. It asks for the confirmation of the last one only:
+// on one connection the server handles them in order.
 func (a *acknowledger) send(ctx context.Context) error {
 	reconnects := a.nc.Stats().Reconnects
 	last := len(a.pending) - 1

@@ -97,6 +97,9 @@ func (i *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		PriorityGroups: []string{group},
 		PinnedTTL:      i.config.AckWait,
 	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("stream %s is missing: make it with topology apply, or mend the prefix: %w", i.stream, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make consumer %s of %s: %w", i.part.consumer, i.stream, err)
 	}
@@ -196,10 +199,13 @@ func decode(m jetstream.Msg) (*delivery, wire.ReceivedDelivery, error) {
 	}, received, nil
 }
 
-// unpin lets another sender go on at once.
-func (i *intake) unpin(ctx context.Context) {
+// unpin lets another sender go on at once. It returns the first sequence that the
+// stream still has, 0 where that is not known.
+func (i *intake) unpin(ctx context.Context) uint64 {
 	stream, err := i.js.Stream(ctx, i.stream)
-	if err == nil {
-		_ = stream.UnpinConsumer(ctx, i.part.consumer, group) // Else it goes on when the pin has expired.
+	if err != nil {
+		return 0
 	}
+	_ = stream.UnpinConsumer(ctx, i.part.consumer, group) // Else it goes on when the pin has expired.
+	return stream.CachedInfo().State.FirstSeq
 }

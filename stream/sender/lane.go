@@ -26,9 +26,12 @@ type lane struct {
 	busy     bool   // somebody has the batch in hand
 	stop     func() // ends the send of it
 	retry    *backoff.ExponentialBackOff
-	failures int       // since the last success
-	due      time.Time // when the next batch may be handed over
-	place    int       // in the schedule, -1 where it is not in there
+	longest  time.Duration // bound on pauses
+	failures int           // since the last success
+	stale    int           // states given up since then
+	told     bool          // that some are
+	due      time.Time     // when the next batch may be handed over
+	place    int           // in the schedule, -1 where it is not in there
 }
 
 // sending is a batch and what is in it.
@@ -37,14 +40,18 @@ type sending struct {
 	entries map[presence.UserID]*entry
 }
 
+// jitter has pauses be half of the longest to the longest, in the end.
+const jitter = 1.0 / 3
+
 func newLane(r route, p *pin, c Config) *lane {
 	return &lane{
 		route:   r,
 		pin:     p,
+		longest: c.LongestRetry,
 		waiting: make(map[presence.UserID]*entry),
 		place:   -1,
-		retry: backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.FirstRetry), backoff.WithMultiplier(2),
-			backoff.WithMaxInterval(c.LongestRetry), backoff.WithMaxElapsedTime(0)),
+		retry: backoff.NewExponentialBackOff(backoff.WithInitialInterval(c.FirstRetry), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(jitter),
+			backoff.WithMaxInterval(time.Duration(float64(c.LongestRetry)/(1+jitter))), backoff.WithMaxElapsedTime(0)),
 	}
 }
 
@@ -109,8 +116,8 @@ func (l *lane) front() []*entry {
 	return kept
 }
 
-// takeBack puts the entries of the batch before those that wait.
-func (l *lane) takeBack() (merged []*entry) {
+// requeue puts the entries of the batch before those that wait.
+func (l *lane) requeue() (merged []*entry) {
 	back := l.sending
 	l.sending = nil
 	var queue []*entry
@@ -132,8 +139,11 @@ func (l *lane) settled(failed bool, given time.Duration) time.Duration {
 	if !failed {
 		l.failures = 0
 		l.retry.Reset()
+		if l.told {
+			l.stale, l.told = 0, false
+		}
 		return 0
 	}
 	l.failures++
-	return max(l.retry.NextBackOff(), given)
+	return max(min(l.retry.NextBackOff(), l.longest), given)
 }

@@ -111,7 +111,7 @@ func (o *outbox) addState(recipient presence.UserID, i item) {
 // done with what was sent, or is being sent, in its stead.
 func (o *outbox) covered(l *lane, i item, content uint64) bool {
 	if l.sending != nil {
-		if e, found := l.sending.entries[i.state.UserID]; found && o.known(e.item).covers(i, content) {
+		if e, found := l.sending.entries[i.state.UserID]; found && o.knownOf(e.item).covers(i, content) {
 			e.merged = append(e.merged, i.from)
 			o.became[merged]++
 			return true
@@ -196,7 +196,7 @@ func (o *outbox) take() (*lane, Batch, time.Duration) {
 
 // leave forgets a lane that has neither work nor a failure to remember.
 func (o *outbox) leave(l *lane) {
-	if !l.busy && !l.hasWork() && (l.failures == 0 || time.Since(l.due) > o.config.LongestRetry) {
+	if !l.busy && !l.hasWork() && (l.stale == 0 || l.told) && (l.failures == 0 || time.Since(l.due) > o.config.LongestRetry) {
 		if l.place >= 0 {
 			o.schedule.remove(l)
 		}

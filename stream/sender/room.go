@@ -1,10 +1,6 @@
 package sender
 
-import (
-	"context"
-	"maps"
-	"time"
-)
+import "context"
 
 // awaitRoom makes room where destinations that fail take too much of it, else waits
 // until more may be taken over. It returns false where ctx ends first.
@@ -116,86 +112,4 @@ func (o *outbox) invalidate(d *delivery) {
 func (o *outbox) left() {
 	close(o.room)
 	o.room = make(chan struct{})
-}
-
-// ack is an acknowledgement that is due.
-type ack struct {
-	delivery *delivery
-	reply    string
-}
-
-// takeDone returns the deliveries that are done since it was called last.
-func (o *outbox) takeDone() []ack {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	acks := make([]ack, len(o.done))
-	for i, d := range o.done {
-		acks[i] = ack{delivery: d, reply: d.reply}
-	}
-	o.done = nil
-	return acks
-}
-
-// forget lets go of deliveries that the server knows to be done.
-func (o *outbox) forget(acks []ack) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, a := range acks {
-		if o.held[a.delivery.sequence] == a.delivery && a.delivery.reply == a.reply {
-			delete(o.held, a.delivery.sequence)
-			o.bytes -= deliveryBytes
-		}
-	}
-	o.left()
-}
-
-// replies returns where the server hears of the deliveries that are held.
-func (o *outbox) replies() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	replies := make([]string, 0, len(o.held))
-	for _, d := range o.held {
-		if d.open > 0 {
-			replies = append(replies, d.reply)
-		}
-	}
-	return replies
-}
-
-// sweep gives up what became too old while its destination was not to be reached.
-func (o *outbox) sweep() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := o.now()
-	for _, l := range o.lanes {
-		o.dropStale(l, now)
-		l.front()
-		o.leave(l)
-	}
-	if time.Since(o.rotated) > max(recentPeriod, o.config.AckWait) { // after which what was forgotten has come again
-		o.recent.rotate()
-		o.rotated = time.Now()
-	}
-}
-
-// recentPeriod is for how long at least it is known what was sent, or the wait for an
-// acknowledgement where that is longer.
-const recentPeriod = time.Minute
-
-func (o *outbox) counts() counts {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	c := counts{
-		states: int64(o.states), deliveries: int64(len(o.held)),
-		stateOutcomes: maps.Clone(o.became), batchOutcomes: maps.Clone(o.handed),
-	}
-	for _, l := range o.lanes {
-		if l.hasWork() {
-			c.destinations++
-		}
-		if l.failures > 0 {
-			c.failing++
-		}
-	}
-	return c
 }

@@ -136,15 +136,18 @@ func (s *Sender) attempt(ctx context.Context, l *lane, batch Batch) {
 	defer stop()
 	s.outbox.begin(l, stop)
 	err := s.send(ctx, batch)
-	failures := s.outbox.settle(ctx, l, err)
+	before := s.outbox.settle(ctx, l, err)
 	log := s.log.With("origin", batch.Origin, "destination", batch.Destination)
 	switch {
-	case err != nil && failures == 0:
-		log.Info("destination fails, trying again later", "error", err)
-	case err == nil && failures > 0:
-		log.Info("destination works again", "failures", failures)
+	case err != nil && ctx.Err() != nil:
+		log.Debug("stopped before the destination answered", "batch", batch.ID, "states", batch.States, "error", err)
+	case err != nil && before.failures == 0:
+		log.Info("destination fails, trying again later", "pause", before.pause, "error", err)
+	case err == nil && before.failures > 0:
+		log.Info("destination works again", "failures", before.failures, "given_up", before.stale)
 	case err != nil:
-		log.Debug("destination still fails", "batch", batch.ID, "states", batch.States, "failures", failures+1, "error", err)
+		log.Debug("destination still fails", "batch", batch.ID, "states", batch.States, "failures", before.failures+1,
+			"pause", before.pause, "error", err)
 	}
 }
 
@@ -156,10 +159,27 @@ func (s *Sender) keep(ctx context.Context) {
 		select {
 		case <-tick.C:
 			s.acks.keep()
-			s.outbox.sweep()
+			s.tellGivenUp(s.outbox.sweep())
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// maxTold bounds how many destinations are logged at once.
+const maxTold = 10
+
+func (s *Sender) tellGivenUp(news []givenUp) {
+	named := min(len(news), maxTold)
+	for _, n := range news[:named] {
+		s.log.Info("giving up states that are too old", "origin", n.route.origin, "destination", n.route.destination, "states", n.states)
+	}
+	states := 0
+	for _, n := range news[named:] {
+		states += n.states
+	}
+	if states > 0 {
+		s.log.Info("giving up states that are too old, of more destinations", "destinations", len(news)-named, "states", states)
 	}
 }
 
@@ -175,8 +195,12 @@ func (s *Sender) leave(ctx context.Context) {
 	}
 	// In this order: a request of this sender that the server has not forgotten yet would
 	// get what is given back.
+	first := uint64(0)
 	for _, i := range s.intakes {
-		i.unpin(ctx)
+		first = max(first, i.unpin(ctx))
+	}
+	if lost := s.outbox.before(first); lost > 0 {
+		s.log.Warn("deliveries that were not sent are lost, the stream no longer has them", "deliveries", lost)
 	}
 	s.acks.giveBack()
 	for _, i := range s.intakes {

@@ -3,6 +3,7 @@ package sender_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,7 @@ type running struct {
 	*sender.Sender
 
 	metrics *sdkmetric.ManualReader
+	log     logged
 	stop    func() // ends the sender and waits for that
 }
 
@@ -157,6 +159,7 @@ func (s *site) runWith(t *testing.T, c sender.Config, send sender.Send, now func
 	t.Helper()
 	r := &running{metrics: sdkmetric.NewManualReader()}
 	made, err := sender.New(natstest.Connect(t, s.server.URL()), c, send, sender.WithClock(now),
+		sender.WithLogger(slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		sender.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.metrics))))
 	if err != nil {
 		t.Fatal(err)

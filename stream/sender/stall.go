@@ -1,16 +1,20 @@
 package sender
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 )
 
 // reminder is how often a stall that lasts is logged again.
 const reminder = time.Minute
+
+var errNotConnected = errors.New("not connected to NATS")
 
 // stall logs that something does not go on: once when it begins, now and then while
 // it lasts, and once when it is over, however often it is tried.
@@ -29,6 +33,9 @@ func newStall(log *slog.Logger, what string) *stall { return &stall{log: log, wh
 func (s *stall) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		err = errNotConnected // That text is about a buffer, which there may be none of.
+	}
 	now := time.Now()
 	if s.cause == nil {
 		s.since = now

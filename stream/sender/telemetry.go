@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -36,6 +37,24 @@ type tally map[outcome]int64
 type counts struct {
 	states, deliveries, destinations, failing int64
 	stateOutcomes, batchOutcomes              tally
+}
+
+func (o *outbox) counts() counts {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := counts{
+		states: int64(o.states), deliveries: int64(len(o.held)),
+		stateOutcomes: maps.Clone(o.became), batchOutcomes: maps.Clone(o.handed),
+	}
+	for _, l := range o.lanes {
+		if l.hasWork() {
+			c.destinations++
+		}
+		if l.failures > 0 {
+			c.failing++
+		}
+	}
+	return c
 }
 
 // telemetry holds the instruments that are not read from the outbox.

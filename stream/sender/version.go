@@ -36,7 +36,7 @@ type known struct {
 	content uint64 // hash
 }
 
-func (o *outbox) known(i item) known {
+func (o *outbox) knownOf(i item) known {
 	return known{version: i.version, content: maphash.Comparable(o.seed, i.state)}
 }
 
