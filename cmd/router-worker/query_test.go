@@ -81,3 +81,11 @@ func TestQueryWithoutWorkerSaysSo(t *testing.T) {
 		t.Errorf("query says %q, want what to do", got)
 	}
 }
+
+func TestQueryOfAFileThatIsNone(t *testing.T) {
+	t.Parallel()
+	got := expect(t, 1, "", withStreams(t), "query", "users-for-states", "/nonexistent").stderr.String()
+	if want := "router-worker: read updates: open /nonexistent: no such file or directory\n"; got != want {
+		t.Errorf("query says %q, want %q", got, want)
+	}
+}

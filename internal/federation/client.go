@@ -74,7 +74,7 @@ func NewClient(config Config, opts ...Option) (*Client, error) {
 			MaxResponseHeaderBytes: maxHeaderBytes,
 		},
 		CheckRedirect: checkRedirect,
-		Timeout:       config.ConnectTimeout * 2,
+		Timeout:       min(2*config.ConnectTimeout, config.RequestTimeout/3), // so that time is left to send
 	}
 	c.discovery = &discovery{
 		resolver: o.resolver, now: o.now,

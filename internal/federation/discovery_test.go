@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,6 +241,79 @@ func TestFailedDelegationsAreAskedForLessAndLess(t *testing.T) {
 	}
 	if asked < 10 || asked > 16 { // after 1, 2, 4, ... minutes, then every hour
 		t.Errorf("the domain is asked %d times in 10 hours, want about 15", asked)
+	}
+}
+
+func TestDomainThatHangsIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.website(t, "hs.org", matrixtest.Slow)
+	s := w.homeserver(t, "hs.org:8448", "hs.org")
+	c := w.client(t, func(c *federation.Config) { c.RequestTimeout = 3 * time.Second })
+	for _, want := range []string{"hs.org:443 hs.org:8448", ""} {
+		if err := c.Send(t.Context(), transaction("1", "hs.org")); err != nil {
+			t.Fatalf("Send: %v", err)
+		}
+		got(t, s)
+		if dials := w.dials(); dials != want {
+			t.Errorf("dialled is %s, want %s", dials, want)
+		}
+	}
+}
+
+func TestDelegationOutlivesFailures(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		after  time.Duration // since the delegation expired
+		kept   bool
+	}{
+		{"server error", matrixtest.Status(500, "oops"), time.Hour, true},
+		{"closed", matrixtest.Closed, time.Hour, true},
+		{"no JSON", matrixtest.Status(200, "<html>"), time.Hour, true},
+		{"none any more", matrixtest.Status(404, ""), time.Hour, false},
+		{"for too long", matrixtest.Status(500, "oops"), 25 * time.Hour, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var broken atomic.Bool
+			w.website(t, "hs.org", func(rw http.ResponseWriter, r *http.Request) {
+				if broken.Load() {
+					tt.answer(rw, r)
+					return
+				}
+				delegates("matrix.hs.org:99", "Cache-Control", "max-age=600")(rw, r)
+			})
+			delegated := w.homeserver(t, "matrix.hs.org:99", "matrix.hs.org")
+			itself := w.homeserver(t, "hs.org:8448", "hs.org")
+			c := w.client(t)
+			if err := c.Send(t.Context(), transaction("1", "hs.org")); err != nil {
+				t.Fatalf("Send: %v", err)
+			}
+			got(t, delegated)
+			broken.Store(true)
+			for _, pass := range []time.Duration{10 * time.Minute, tt.after} { // a failure, then another
+				w.pass(pass)
+				if err := c.Send(t.Context(), transaction("2", "hs.org")); err != nil {
+					t.Fatalf("Send: %v", err)
+				}
+			}
+			if kept := len(itself.Got()) == 0; kept != tt.kept {
+				t.Errorf("the delegation is kept: %t, want %t", kept, tt.kept)
+			}
+			broken.Store(false)
+			w.pass(time.Hour)
+			w.dials()
+			if err := c.Send(t.Context(), transaction("3", "hs.org")); err != nil {
+				t.Fatalf("Send: %v", err)
+			}
+			if dials := w.dials(); !strings.Contains(dials, "hs.org:443") {
+				t.Errorf("dialled is %s, want that the domain is asked again", dials)
+			}
+		})
 	}
 }
 

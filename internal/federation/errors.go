@@ -29,9 +29,6 @@ func (s *StatusError) Error() string {
 	if s.Code != "" {
 		text += ", " + strconv.Quote(s.Code)
 	}
-	if s.RetryAfter > 0 {
-		text += ", try again after " + s.RetryAfter.String()
-	}
 	return text
 }
 

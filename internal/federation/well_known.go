@@ -22,6 +22,7 @@ const (
 	maxLifetime     = 48 * time.Hour
 	firstFailure    = time.Minute
 	longestFailure  = time.Hour
+	failureGrace    = 24 * time.Hour // for which a delegation that has expired outlives failures
 )
 
 const (
@@ -40,6 +41,17 @@ type wellKnown struct {
 type delegation struct {
 	to       presence.ServerName // zero where it delegates to none, or did not answer as it should
 	failures int                 // in a row
+	good     time.Time           // until when it outlives failures
+}
+
+// failed returns what holds after err: the delegation as it was, where the domain does
+// not say that there is none any more.
+func (d delegation) failed(err error, now time.Time) delegation {
+	if errors.Is(err, errNoDelegation) || !now.Before(d.good) {
+		return delegation{failures: d.failures + 1}
+	}
+	d.failures++
+	return d
 }
 
 // ask returns the server that a domain delegates to; false where it does not. The
@@ -54,9 +66,9 @@ func (w *wellKnown) ask(ctx context.Context, domain presence.ServerName) (presen
 	if ctx.Err() != nil {
 		return presence.ServerName{}, false, fmt.Errorf("ask for delegation: %w", context.Cause(ctx))
 	}
-	answer := delegation{to: to}
+	answer := delegation{to: to, good: now.Add(lifetime + failureGrace)}
 	if err != nil {
-		answer = delegation{failures: last.failures + 1}
+		answer = last.failed(err, now)
 		lifetime = min(firstFailure<<min(last.failures, 10), longestFailure)
 	}
 	w.kept.put(domain, answer, now, now.Add(lifetime))
@@ -67,6 +79,7 @@ var (
 	errTooManyRedirects = errors.New("too many redirects")
 	errInsecureRedirect = errors.New("redirect to something else than https")
 	errWellKnown        = errors.New("no answer as it should be")
+	errNoDelegation     = errors.New("the domain delegates to no server")
 )
 
 // checkRedirect is for the client of a wellKnown.
@@ -91,6 +104,9 @@ func (w *wellKnown) fetch(ctx context.Context, domain presence.ServerName, now t
 		return presence.ServerName{}, 0, fmt.Errorf("ask for delegation: %w", err)
 	}
 	defer response.Body.Close() //nolint:errcheck // It was only read.
+	if response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusGone {
+		return presence.ServerName{}, 0, errNoDelegation
+	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxWellKnown+1))
 	if err != nil || response.StatusCode != http.StatusOK || len(body) > maxWellKnown {
 		return presence.ServerName{}, 0, errWellKnown

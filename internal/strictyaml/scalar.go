@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -56,7 +57,12 @@ func (d *decoder) text(node *yaml.Node, into encoding.TextUnmarshaler) {
 		d.wants(node, textWanted(node))
 		return
 	}
-	if err := into.UnmarshalText([]byte(node.Value)); err != nil {
+	err := into.UnmarshalText([]byte(node.Value))
+	if _, network := into.(*netip.Prefix); network && err != nil {
+		d.wants(node, "a network such as 192.0.2.0/24, or 192.0.2.1/32 for one address")
+		return
+	}
+	if err != nil {
 		d.report(&Fault{Line: node.Line, Column: node.Column, Message: shorten(HideUser(err.Error())), apart: true})
 	}
 }

@@ -50,11 +50,11 @@ func (p *program) open(args []string) (io.ReadCloser, int64, error) {
 	}
 	file, err := os.Open(args[0])
 	if err != nil {
-		return nil, 0, fmt.Errorf("read capture: %w", err)
+		return nil, 0, fmt.Errorf("read updates: %w", err)
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("read capture: %w", err), file.Close())
+		return nil, 0, errors.Join(fmt.Errorf("read updates: %w", err), file.Close())
 	}
 	return file, info.Size(), nil
 }

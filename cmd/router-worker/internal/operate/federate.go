@@ -49,6 +49,10 @@ func (p Process) send(ctx context.Context, nc *nats.Conn, c federation.Config, t
 	if err != nil {
 		return fmt.Errorf("make the sender: %w", err)
 	}
+	if f, kept := p.Config.Federate, p.Config.Streams.Deliveries.MaxAge; f.OfflineTTL > kept {
+		p.Log.Info("states of users who went offline are kept for longer than the stream has them: a restart loses those",
+			"offline_ttl", f.OfflineTTL, "max_age", kept)
+	}
 	ready.Set(s.Ready)
 	return s.Run(ctx)
 }
@@ -60,8 +64,8 @@ func sendBatch(ctx context.Context, client *federation.Client, b sender.Batch) e
 		t.EDUs = append(t.EDUs, federation.EDU{Type: "m.presence", Content: content})
 	}
 	err := client.Send(ctx, t)
-	if _, unreachable := errors.AsType[*federation.UnreachableError](err); unreachable {
-		return &sender.Unsent{Err: err}
+	if unreachable, ok := errors.AsType[*federation.UnreachableError](err); ok {
+		return &sender.Unsent{Err: unreachable.Err}
 	}
 	if status, ok := errors.AsType[*federation.StatusError](err); ok && status.RetryAfter > 0 {
 		return &sender.RetryAfter{After: status.RetryAfter, Err: err}
