@@ -29,7 +29,7 @@ type Config struct {
 	FirstRetry   time.Duration // pause after the first failure of a destination, doubled by each further one
 	LongestRetry time.Duration // bound on that pause
 
-	AckWait     time.Duration // after which what a dead sender held comes again
+	AckWait     time.Duration // after which another sender takes over from one that the server does not hear; the same for all of one Name
 	StopTimeout time.Duration // bound on batches under way when the sender stops
 }
 
