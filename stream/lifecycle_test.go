@@ -34,6 +34,8 @@ func TestReadySaysWhatIsWaitedFor(t *testing.T) {
 
 	s.server.Shutdown()
 	w.wantReady(t, "not connected to NATS")
+	w.log.await(t, "waiting, nothing is lost")
+	w.log.want(t, 0, "outbound buffer")
 	s.whileDown(t, func() {})
 	w.awaitReady(t)
 
