@@ -286,7 +286,7 @@ func TestStoppingWorkerAnswersWhatItTook(t *testing.T) {
 
 func TestStoppingWorkerGivesUpLongQueries(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = time.Second })
 	g := newGate()
 	w := s.start(t, g.router(t))
 	taken := s.later(t)

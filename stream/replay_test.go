@@ -125,6 +125,44 @@ func TestSendOnlinePresenceOfManyUsers(t *testing.T) {
 	}
 }
 
+// Of users who may see many, no more are asked about than are sent theirs next.
+func TestSendOnlinePresenceAsksAboutAPageOfUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var asked atomic.Int64
+	seen := routing.Users(manyUsers(60_000)...)
+	s.start(t, interested(t, func(context.Context, presence.UserID) (routing.Interest, error) {
+		asked.Add(1)
+		return seen, nil
+	}))
+	s.tell(t, "@user0059999:example.com", "online", 1)
+	var users []string
+	pages := 0
+	for r := (wire.SendOnlinePresenceRequest{Users: userIDs(alice, bob, carol)}); pages == 0 || !r.After.IsZero(); pages++ {
+		data, err := s.ask(t, wire.SendOnlinePresence, r.Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := wire.DecodeSendOnlinePresenceAnswer(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, user := range page.Users {
+			users = append(users, user.UserID.String())
+			if user.States != 1 {
+				t.Errorf("%s is sent %d states, want 1", user.UserID, user.States)
+			}
+		}
+		if got := asked.Load(); got != int64(len(users)) {
+			t.Errorf("%d users were asked about when %d were answered for", got, len(users))
+		}
+		r.After = page.Next
+	}
+	if !slices.Equal(users, []string{alice, bob, carol}) || pages != 2 {
+		t.Errorf("answered for are %v on %d pages, want each once on 2", users, pages)
+	}
+}
+
 // populate stores an update of each of n users and waits until all are in the
 // stream of newest states.
 func (s *site) populate(t *testing.T, n int) {
