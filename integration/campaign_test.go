@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -22,26 +23,29 @@ const (
 // campaign is a fault run: a fleet under traffic is struck by nemeses, those of
 // different lanes at the same time.
 type campaign struct {
-	name    string
-	nemeses []nemesis
-	window  time.Duration // how long they strike
-	each    bool          // whether each strikes at least once, however long that takes
+	name     string
+	nemeses  []nemesis
+	replicas int           // of the streams, 0 for 3
+	window   time.Duration // how long they strike
+	each     bool          // whether each strikes at least once, however long that takes
 
 	patience time.Duration // with workers that have to catch up afterwards
 }
 
-// campaigns returns what to run: all nemeses together, and where there is time each
-// alone before.
+// campaigns returns what to run: all nemeses together, on replicated streams and on
+// others, and where there is time each alone before.
 func campaigns(e effort) []campaign {
-	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 40), each: e.full(), patience: commitTimeout}
+	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 30), each: e.full(), patience: commitTimeout}
+	alone := together
+	alone.name, alone.replicas = "together, one replica", 1
 	if !e.full() {
-		return []campaign{together}
+		return []campaign{together, alone}
 	}
 	var all []campaign
 	for _, n := range nemeses() {
 		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout})
 	}
-	return append(all, together)
+	return append(all, together, alone)
 }
 
 // run musters a fleet of the program at binary and returns what became of it.
@@ -51,7 +55,9 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	schedule := rand.New(rand.NewPCG(numbers.Uint64(), numbers.Uint64())) //nolint:gosec // Failures are to come back with the seed.
 	l := newLoad(numbers, campaignUsers, 3)
 	l.widen(campaignWide)
-	f := muster(t, l, binary, tuned(e, numbers))
+	tune := tuned(e, numbers)
+	tune.replicas = cmp.Or(c.replicas, 3)
+	f := muster(t, l, binary, tune)
 	checkpoints := f.watch(ignore)
 	began := time.Now()
 	traffic := f.startTraffic(l, campaignRate)

@@ -9,6 +9,7 @@ import (
 
 // tuning is what differs between the workers of two campaigns.
 type tuning struct {
+	replicas           int
 	ttl                time.Duration
 	commitTimeout      time.Duration
 	checkpointInterval time.Duration
@@ -39,7 +40,7 @@ func oneOf[T any](numbers *rand.Rand, choices ...T) T { return choices[numbers.I
 // settings also have workers wait for servers for as long as it takes.
 func (t tuning) settings() settings {
 	return settings{
-		"STREAMS_REPLICAS":           "3",
+		"STREAMS_REPLICAS":           strconv.Itoa(t.replicas),
 		"NATS_CONNECT_TIMEOUT":       "5m",
 		"WORKER_START_TIMEOUT":       "5m",
 		"WORKER_TTL":                 t.ttl.String(),
@@ -51,5 +52,5 @@ func (t tuning) settings() settings {
 
 // String returns the settings of workers, for people.
 func (t tuning) String() string {
-	return fmt.Sprintf("ttl %v, commit_timeout %v, checkpoint_interval %v, batch %d", t.ttl, t.commitTimeout, t.checkpointInterval, t.batch)
+	return fmt.Sprintf("replicas %d, ttl %v, commit_timeout %v, checkpoint_interval %v, batch %d", t.replicas, t.ttl, t.commitTimeout, t.checkpointInterval, t.batch)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // maxStuckCalls is how many abandoned calls of a router may run on before it is
@@ -40,7 +41,7 @@ func ask[T any](ctx context.Context, c *caller, question string, put func(contex
 	if stuck := c.stuck.count(); stuck >= maxStuckCalls {
 		return none, c.failure(KindTimeout, fmt.Errorf("not called: %d earlier calls are stuck", stuck))
 	}
-	bounded, cancel := context.WithTimeout(ctx, c.Timeout)
+	bounded, cancel := c.bound(ctx)
 	defer cancel()
 	traced, measurement := c.telemetry.start(bounded, question)
 	answer, err := await(traced, start(traced, put), &c.stuck)
@@ -49,6 +50,15 @@ func ask[T any](ctx context.Context, c *caller, question string, put func(contex
 		return none, c.classify(ctx, bounded, err)
 	}
 	return answer, nil
+}
+
+// bound returns ctx with the timeout of c, or ctx itself where that ends sooner.
+func (c *caller) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	until := time.Now().Add(c.Timeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, until)
 }
 
 // classify makes the failure of err, which a call under bounded for a caller under

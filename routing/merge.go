@@ -53,18 +53,15 @@ func (r *rejection) err() error {
 // merge returns the recipients that answers, one per router, name for the states of
 // the selection's batch.
 func (m *merger) merge(answers []answer) []Recipient {
-	shares, pairs := m.shares(answers)
+	shares := m.shares(answers)
 	slices.SortFunc(shares, byRecipient)
 	recipients := make([]Recipient, 0, len(shares))
-	room := make([]presence.UserState, 0, pairs) // one allocation for the states of all recipients
 	for len(shares) > 0 {
 		n := sameRecipient(shares)
-		from := len(room)
 		chosenBy := m.selectFrom(shares[:n])
-		room = m.selection.appendTo(room)
-		if len(room) > from {
+		if states := m.selection.take(); len(states) > 0 {
 			recipients = append(recipients, Recipient{
-				UserID: shares[0].recipient, States: slices.Clip(room[from:]), chosenBy: chosenBy, names: m.names,
+				UserID: shares[0].recipient, States: states, chosenBy: chosenBy, names: m.names,
 			})
 		}
 		shares = shares[n:]
@@ -72,13 +69,13 @@ func (m *merger) merge(answers []answer) []Recipient {
 	return recipients
 }
 
-// shares lists what answers hold, and counts the pairs of recipient and state.
-func (m *merger) shares(answers []answer) (shares []share, pairs int) {
+// shares lists what answers hold.
+func (m *merger) shares(answers []answer) []share {
 	size := 0
 	for _, a := range answers {
 		size += len(a)
 	}
-	shares = make([]share, 0, size)
+	shares := make([]share, 0, size)
 	for router, a := range answers {
 		for recipient, states := range a {
 			if recipient.IsZero() {
@@ -86,10 +83,9 @@ func (m *merger) shares(answers []answer) (shares []share, pairs int) {
 				continue
 			}
 			shares = append(shares, share{recipient: recipient, router: router, states: states})
-			pairs += len(states)
 		}
 	}
-	return shares, pairs
+	return shares
 }
 
 func byRecipient(a, b share) int { return a.recipient.Compare(b.recipient) }

@@ -28,7 +28,7 @@ func (r Result) Err() error {
 // Recipient is one user and the states to deliver to them.
 type Recipient struct {
 	UserID presence.UserID
-	States []presence.UserState // in delivery order, no two the same
+	States []presence.UserState // in delivery order, no two the same; shared, do not modify
 
 	chosenBy routerSet
 	names    []string // of all routers, in registration order; shared

@@ -81,19 +81,25 @@ func (s *selection) addOther(o other) (bool, error) {
 	return true, nil
 }
 
-// appendTo appends the selected states in delivery order to dst.
-func (s *selection) appendTo(dst []presence.UserState) []presence.UserState {
+// take returns the selected states in delivery order. Those that are next to each
+// other in the batch are shared with it.
+func (s *selection) take() []presence.UserState {
 	others := s.settleOthers()
+	begin, end, count := s.picked.span()
+	if len(others) == 0 && count == end-begin {
+		return s.batch.states[begin:end:end]
+	}
+	taken := make([]presence.UserState, 0, count+len(others))
 	for i := range s.picked.all() {
 		for len(others) > 0 && others[0].position < s.batch.positions[i] {
-			dst, others = append(dst, others[0].state), others[1:]
+			taken, others = append(taken, others[0].state), others[1:]
 		}
-		dst = append(dst, s.batch.states[i])
+		taken = append(taken, s.batch.states[i])
 	}
 	for i := range others {
-		dst = append(dst, others[i].state)
+		taken = append(taken, others[i].state)
 	}
-	return dst
+	return taken
 }
 
 // settleOthers returns the other states in order, and drops from the picked ones

@@ -29,7 +29,7 @@ const traceHeader = "traceparent"
 type message struct {
 	subject string
 	data    []byte
-	source  string // Presence-Source header, of deliveries
+	source  string // Presence-Source header
 	trace   string // W3C traceparent header, "" for none
 }
 
@@ -61,8 +61,8 @@ func newAtomicBatch(nc *nats.Conn, stream, id string) *atomicBatch {
 // says so.
 func (b *atomicBatch) add(messages []message) {
 	for _, m := range messages {
-		b.set(wire.SourceHeader, m.source)
-		b.set(traceHeader, m.trace)
+		setHeader(b.out.Header, wire.SourceHeader, m.source)
+		setHeader(b.out.Header, traceHeader, m.trace)
 		b.send(m.subject, m.data)
 	}
 }
@@ -70,21 +70,21 @@ func (b *atomicBatch) add(messages []message) {
 // commit sends the checkpoints, at least one, with which the server stores the
 // batch, and returns a channel that receives what became of it.
 func (b *atomicBatch) commit(ctx context.Context, ends []fencedCheckpoint) <-chan outcome {
-	b.set(wire.SourceHeader, "")
-	b.set(traceHeader, "")
+	setHeader(b.out.Header, wire.SourceHeader, "")
+	setHeader(b.out.Header, traceHeader, "")
 	if planted == checkpointApart {
 		return b.commitApart(ctx, ends)
 	}
-	b.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	b.set(jetstream.MsgTTLHeader, "never")
+	setHeader(b.out.Header, jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	setHeader(b.out.Header, jetstream.MsgTTLHeader, "never")
 	last := len(ends) - 1
 	for _, c := range ends[:last] {
-		b.set(jetstream.ExpectedLastSubjSeqHeader, expectation(c.revision))
+		setHeader(b.out.Header, jetstream.ExpectedLastSubjSeqHeader, expectation(c.revision))
 		b.send(c.subject, c.data)
 	}
-	b.set(jetstream.ExpectedLastSubjSeqHeader, expectation(ends[last].revision))
-	b.set(batchCommitHeader, "1")
-	b.set(batchSequenceHeader, strconv.Itoa(b.sent+1))
+	setHeader(b.out.Header, jetstream.ExpectedLastSubjSeqHeader, expectation(ends[last].revision))
+	setHeader(b.out.Header, batchCommitHeader, "1")
+	setHeader(b.out.Header, batchSequenceHeader, strconv.Itoa(b.sent+1))
 	b.out.Subject, b.out.Data = ends[last].subject, ends[last].data
 	answer := make(chan outcome, 1)
 	if b.err != nil {
@@ -122,24 +122,12 @@ func (b *atomicBatch) request(ctx context.Context) outcome {
 	return outcome{last: ack.Sequence}
 }
 
-// set puts one header value into the reused message; "" takes the header away.
-func (b *atomicBatch) set(key, value string) {
-	switch values := b.out.Header[key]; {
-	case value == "":
-		delete(b.out.Header, key)
-	case values == nil:
-		b.out.Header[key] = []string{value}
-	default:
-		values[0] = value
-	}
-}
-
 func (b *atomicBatch) send(subject string, data []byte) {
 	if b.err != nil {
 		return
 	}
 	b.sent++
-	b.set(batchSequenceHeader, strconv.Itoa(b.sent))
+	setHeader(b.out.Header, batchSequenceHeader, strconv.Itoa(b.sent))
 	b.out.Subject, b.out.Data = subject, data
 	if err := b.nc.PublishMsg(&b.out); err != nil {
 		b.err = fmt.Errorf("publish to %s: %w", subject, err)

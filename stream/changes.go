@@ -15,9 +15,11 @@ func newChanges() changes { return changes{from: make(map[string]int)} }
 
 func (c *changes) claimed(claimed claim) {
 	c.begun++
-	if claimed.before == "" {
+	switch claimed.before {
+	case "":
 		c.fresh++
-	} else {
+	case repartitioner: // Nobody has had it yet.
+	default:
 		c.from[claimed.before]++
 	}
 }

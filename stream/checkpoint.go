@@ -42,6 +42,15 @@ func (c checkpoint) position() position {
 	return position{epoch: c.Epoch, sequence: c.Sequence, time: c.Time, created: c.Created, after: c.After}
 }
 
+// tail returns the sequence behind which messages of updates may be stored that the
+// position does not cover, 0 where there are none.
+func (c checkpoint) tail() uint64 {
+	if c.Tail == 0 && c.Batch != "" {
+		return c.revision
+	}
+	return c.Tail
+}
+
 func (p position) checkpoint(worker, commit string) wire.Checkpoint {
 	return wire.Checkpoint{
 		Epoch: p.epoch, Sequence: p.sequence, Time: p.time, Created: p.created, After: p.after,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,11 +16,19 @@ import (
 // claim is a partition that this worker has taken over: its checkpoint is
 // rewritten under the worker's name, so that whoever had it is fenced.
 type claim struct {
-	partition partitionID
-	position  position
-	revision  uint64 // of the checkpoint
-	commit    string // ID that it was written with
-	before    string // worker that had the partition before, "" where it had no checkpoint
+	partition  partitionID
+	position   position
+	checkpoint checkpoint // the newest one, this worker's own
+	tail       *tail
+	fast       bool   // whether units are committed by fast ingest
+	before     string // worker that had the partition before, "" where it had no checkpoint
+}
+
+// earlier is what a worker knows from an earlier claim of a partition; the zero
+// value is nothing.
+type earlier struct {
+	reached    position   // up to where it has read
+	checkpoint checkpoint // the newest one it knows to be its own
 }
 
 // claimer takes partitions over.
@@ -27,32 +36,70 @@ type claimer struct {
 	js          jetstream.JetStream
 	subjects    wire.Subjects
 	checkpoints checkpoints
+	tails       tailReader
 	continuity  *continuity
 	worker      string
 	start       Start
+	fastIngest  bool // where the deliveries stream allows it
 }
 
 // claim takes a partition over. It tries once; a refusal means that somebody
-// else wrote a checkpoint in between, and claiming again is safe. reached is how
-// far this worker had come before the deliveries stream went back in time, zero
-// where it has not had the partition.
-func (c *claimer) claim(ctx context.Context, partition partitionID, commit string, reached position) (claim, error) {
-	found, err := c.checkpoints.read(ctx, partition)
+// else wrote a checkpoint in between, and claiming again is safe. A batch that the
+// one before was storing is ended, and what is stored of it is the claim's tail.
+func (c *claimer) claim(ctx context.Context, partition partitionID, commit string, known earlier) (claim, error) {
+	found, err := c.find(ctx, partition, known)
 	if err != nil {
 		return claim{}, err
 	}
-	from, err := c.position(ctx, found)
-	if err != nil {
+	claimed := claim{partition: partition, before: found.Worker}
+	if claimed.position, err = c.position(ctx, found); err != nil {
 		return claim{}, err
 	}
-	if from.epoch, err = c.epoch(ctx, from, reached); err != nil {
+	if claimed.position.epoch, err = c.epoch(ctx, claimed.position, known.reached); err != nil {
 		return claim{}, err
 	}
-	revision, err := c.write(ctx, partition, found.revision, from.checkpoint(c.worker, commit))
-	if err != nil {
+	if claimed.fast, err = c.allowsFast(ctx); err != nil {
+		return claim{}, err
+	}
+	next := claimed.position.checkpoint(c.worker, commit)
+	next.Batch, next.Tail = found.Batch, found.tail()
+	if claimed.checkpoint, err = c.write(ctx, partition, found.revision, next); err != nil {
 		return claim{}, fmt.Errorf("claim partition %d: %w", partition.number, err)
 	}
-	return claim{partition: partition, position: from, revision: revision, commit: commit, before: found.Worker}, nil
+	if claimed.tail, err = c.tail(ctx, claimed); err != nil {
+		return claim{}, fmt.Errorf("claim partition %d: %w", partition.number, err)
+	}
+	return claimed, nil
+}
+
+// find returns the newest checkpoint. Where it is gone, such as in a purge, that is
+// the one known from earlier, with revision 0.
+func (c *claimer) find(ctx context.Context, partition partitionID, known earlier) (checkpoint, error) {
+	found, err := c.checkpoints.read(ctx, partition)
+	if err != nil || found.revision > 0 {
+		return found, err
+	}
+	found = known.checkpoint
+	found.Tail, found.revision = known.checkpoint.tail(), 0
+	return found, nil
+}
+
+// tail ends the batch that the checkpoint of a claim names, and reads what is stored
+// of it, and of those before it that were not finished either. Where the batch came
+// to its end just before, its last checkpoint is newer than the claim's, and the next
+// commit finds the partition lost.
+func (c *claimer) tail(ctx context.Context, claimed claim) (*tail, error) {
+	last := uint64(math.MaxUint64)
+	if batch := claimed.checkpoint.Batch; batch != "" {
+		var err error
+		if last, err = c.end(ctx, claimed.partition, batch); err != nil {
+			return nil, err
+		}
+	}
+	if claimed.checkpoint.Tail == 0 {
+		return nil, nil
+	}
+	return c.tails.read(ctx, claimed.partition, claimed.position, claimed.checkpoint.Tail, last)
 }
 
 // epoch returns the epoch to go on in. Where the updates stream went back in time
@@ -72,7 +119,7 @@ func (c *claimer) epoch(ctx context.Context, from, reached position) (int64, err
 // position returns where to read from: behind the checkpoint, or where partitions
 // without one start.
 func (c *claimer) position(ctx context.Context, found checkpoint) (position, error) {
-	if found.revision > 0 {
+	if found.Worker != "" {
 		return c.continuity.resume(ctx, found.position(), found.stored)
 	}
 	stream, err := c.js.Stream(ctx, c.subjects.UpdatesStream())
@@ -87,14 +134,15 @@ func (c *claimer) position(ctx context.Context, found checkpoint) (position, err
 	return from, nil
 }
 
-// write publishes a checkpoint where the newest one is still at revision.
-func (c *claimer) write(ctx context.Context, partition partitionID, revision uint64, checkpoint wire.Checkpoint) (uint64, error) {
+// write publishes a checkpoint where the newest one is still at revision, and
+// returns it as it is stored.
+func (c *claimer) write(ctx context.Context, partition partitionID, revision uint64, next wire.Checkpoint) (checkpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	ack, err := c.js.PublishMsg(ctx,
 		&nats.Msg{
 			Subject: partition.checkpoint(c.subjects),
-			Data:    wire.AppendCheckpoint(nil, checkpoint),
+			Data:    wire.AppendCheckpoint(nil, next),
 			Header: nats.Header{
 				jetstream.MsgRollup:    {jetstream.MsgRollupSubject},
 				jetstream.MsgTTLHeader: {"never"},
@@ -104,24 +152,24 @@ func (c *claimer) write(ctx context.Context, partition partitionID, revision uin
 		jetstream.WithExpectStream(c.subjects.DeliveriesStream()),
 	)
 	if err == nil {
-		return ack.Sequence, nil
+		return checkpoint{Checkpoint: next, revision: ack.Sequence}, nil
 	}
 	if refused(err) || !undecided(err) {
-		return 0, err
+		return checkpoint{}, err
 	}
-	return c.written(ctx, partition, checkpoint.Commit, err)
+	return c.written(ctx, partition, next.Commit, err)
 }
 
 // written looks up whether a checkpoint was stored after all.
-func (c *claimer) written(ctx context.Context, partition partitionID, commit string, cause error) (uint64, error) {
+func (c *claimer) written(ctx context.Context, partition partitionID, commit string, cause error) (checkpoint, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiTimeout)
 	defer cancel()
 	newest, err := c.checkpoints.read(ctx, partition)
 	if err != nil {
-		return 0, errors.Join(cause, err)
+		return checkpoint{}, errors.Join(cause, err)
 	}
 	if newest.Commit != commit {
-		return 0, cause
+		return checkpoint{}, cause
 	}
-	return newest.revision, nil
+	return newest, nil
 }

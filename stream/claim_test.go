@@ -3,7 +3,6 @@ package stream_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -121,21 +120,6 @@ func TestLostPartitionIsClaimedAgain(t *testing.T) {
 	w.log.want(t, 1, "partition is lost")
 }
 
-func TestRunEndsWhenReplaced(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, func(c *stream.Config) { c.Worker.ID = "twin" })
-	first := s.start(t, toEach(t, alice))
-	s.awaitPosition(t, s.publish(t, bob, 1))
-	second := s.start(t, toEach(t, alice))
-	if err := first.wait(t); !errors.Is(err, stream.ErrReplaced) {
-		t.Errorf("Run = %v, want %v", err, stream.ErrReplaced)
-	}
-	last := s.publish(t, bob, 2)
-	s.awaitPosition(t, last)
-	second.stop(t)
-	wantOnce(t, s.deliveries(t), 1, last, alice)
-}
-
 // unheard has nobody hear that the workers started from now on are there, nor them
 // hear of others, while the site is silent.
 func (s *site) unheard(t *testing.T) {
@@ -179,6 +163,27 @@ func TestZombieIsRefused(t *testing.T) {
 	if c, _ := s.checkpoint(t, 0); c.Worker != second.ID() {
 		t.Errorf("checkpoint is of worker %s, want %s", c.Worker, second.ID())
 	}
+}
+
+// A worker whose heartbeats are not stored claims nothing, until they are.
+func TestWorkerThatIsNoMemberClaimsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.TTL = time.Second })
+	s.unheard(t)
+	w := s.start(t, toEach(t, alice))
+	s.silent.Store(true)
+	w.wantReady(t, "not a member")
+	s.takeOver(t, 0)
+	last := s.publish(t, bob, 1)
+	w.log.await(t, "partition is lost", "thief")
+	<-time.After(s.config.Worker.TTL) // longer than a member leaves a partition alone that it has lost
+	if c, _ := s.checkpoint(t, 0); c.Worker != "thief" {
+		t.Errorf("checkpoint is of worker %s, want it left to the thief", c.Worker)
+	}
+	s.silent.Store(false)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
 }
 
 // The owner of a partition commits between a claimer's look at the checkpoint and

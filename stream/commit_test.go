@@ -76,6 +76,7 @@ func TestPartitionsShareCommits(t *testing.T) {
 	t.Parallel()
 	const partitions = 8
 	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.FastIngest = false
 		c.Streams.Partitions = partitions
 		c.Worker.CheckpointInterval = time.Minute
 	})
@@ -139,7 +140,10 @@ func wantNoGap(t *testing.T, deliveries []delivery) {
 func TestCommitIsNotOverfilled(t *testing.T) {
 	t.Parallel()
 	const partitions = 2
-	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.FastIngest = false
+		c.Streams.Partitions = partitions
+	})
 	other := otherPartition(t, partitions)
 	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
 	all := readers(500)
@@ -170,6 +174,7 @@ func TestCommitsKeepTheOrderOfAPartition(t *testing.T) {
 	t.Parallel()
 	const partitions = 2
 	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.FastIngest = false
 		c.Streams.Partitions = partitions
 		c.Worker.Batch = 1
 	})

@@ -3,13 +3,8 @@ package stream
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go"
-
-	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // committer commits the units of all partitions of a worker: as many as are ready
@@ -17,26 +12,16 @@ import (
 // deliveries of the next are sent ahead; its checkpoints follow when the outcome
 // is known.
 type committer struct {
-	nc          *nats.Conn
-	checkpoints checkpoints
-	subjects    wire.Subjects
-	instance    string // unique to this process: its commit IDs begin with it
-	config      WorkerConfig
-	groupBytes  int       // bound on the data of one commit
-	staged      chan unit // one place for every slot of every partition
-	stall       *stall
-	log         *slog.Logger
-	telemetry   *telemetry
+	commits
+
+	groupBytes int // bound on the data of one commit
 
 	// Of the goroutine in run alone.
-	arriving <-chan unit             // staged, nil once that is closed and empty
-	next     *group                  // what the next commit holds so far
-	waiting  []unit                  // what does not fit next, in order
-	idle     map[*partition]position // positions that no message has committed yet
-	served   map[*partition]served   // what was sent last for each partition
-	commits  int
-
-	foundPurged time.Time // when a checkpoint was found to be gone last
+	next    *group                  // what the next commit holds so far
+	waiting []unit                  // what does not fit next, in order
+	idle    map[*partition]position // positions that no message has committed yet
+	served  map[*partition]served   // what was sent last for each partition
+	begun   int                     // commits
 }
 
 // renewInterval is how often the checkpoint of a partition without updates is
@@ -52,17 +37,14 @@ type served struct {
 
 // run commits what is staged until staged is closed and everything is committed,
 // or until ctx ends.
-func (c *committer) run(ctx context.Context) error {
+func (c *committer) run(ctx context.Context) {
 	due := time.NewTicker(c.config.CheckpointInterval)
 	defer due.Stop()
 	c.arriving, c.next = c.staged, c.newGroup()
 	for {
 		c.collect(ctx, due.C)
-		if ended(ctx) {
-			return fmt.Errorf("commit what is routed: %w", context.Cause(ctx))
-		}
-		if len(c.next.units) == 0 {
-			return nil
+		if ended(ctx) || len(c.next.units) == 0 {
+			return
 		}
 		c.commit(ctx, due.C)
 	}
@@ -202,8 +184,8 @@ func (c *committer) renew() {
 }
 
 func (c *committer) newGroup() *group {
-	c.commits++
-	g := &group{id: fmt.Sprintf("%s-%d", c.instance, c.commits), most: c.groupBytes}
+	c.begun++
+	g := &group{id: fmt.Sprintf("%s-%d", c.instance, c.begun), most: c.groupBytes}
 	g.batch = c.newBatch(g)
 	return g
 }
@@ -233,7 +215,7 @@ func (c *committer) await(ctx context.Context, due <-chan time.Time, answer <-ch
 func (c *committer) landed(ctx context.Context, g *group, last uint64) {
 	first := last - uint64(len(g.ends)) + 1
 	for i, p := range g.ends {
-		p.committed(first+uint64(i), g.id)
+		p.newest = checkpoint{Checkpoint: p.checkpoint(g.upTo(p), c.config.ID, g.id), revision: first + uint64(i)}
 	}
 	c.finish(ctx, g)
 }
@@ -244,23 +226,5 @@ func (c *committer) finish(ctx context.Context, g *group) {
 	for _, u := range g.units {
 		c.done(ctx, u)
 		c.release(u)
-	}
-}
-
-// done counts a unit whose position is reached.
-func (c *committer) done(ctx context.Context, u unit) {
-	if u.staged { // Checkpoints that are written again are no progress.
-		u.partition.inHand.done(len(u.updates))
-	}
-	c.telemetry.done(ctx, u)
-}
-
-// release gives the unit's slot back, so that its partition may stage another.
-func (c *committer) release(u unit) {
-	for _, span := range u.spans {
-		span.End()
-	}
-	if u.staged {
-		<-u.partition.slots
 	}
 }

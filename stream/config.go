@@ -70,6 +70,7 @@ type DeliveriesConfig struct {
 	MaxBytes         int64         `yaml:"max_bytes"`          // size at which workers wait until deliveries expire; -1 for no limit
 	MaxDeliveryBytes int           `yaml:"max_delivery_bytes"` // a larger delivery is split
 	Shards           int           `yaml:"shards"`             // shares of the deliveries that readers filter by, 1 to 4096
+	FastIngest       bool          `yaml:"fast_ingest"`        // commit by fast ingest where the stream has one replica
 }
 
 // DeadConfig holds the settings of the stream that keeps dead letters.
@@ -92,7 +93,7 @@ func DefaultStreamsConfig() StreamsConfig {
 		Storage:    File,
 		Partitions: 16,
 		Updates:    UpdatesConfig{MaxAge: 24 * time.Hour, MaxBytes: 8 << 30, MaxUpdateBytes: 64 << 10},
-		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16},
+		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16, FastIngest: true},
 		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour},
 		State:      StateConfig{Enabled: true, MaxAge: 7 * 24 * time.Hour},
 	}

@@ -152,7 +152,7 @@ func (e *encoder) unit(b batch) unit {
 			})
 		}
 	}
-	e.letters(&u, letters)
+	e.letters(&u, letters, source)
 	return u
 }
 
@@ -216,14 +216,14 @@ func newestPerUser(states []presence.UserState) []presence.UserState {
 	return kept
 }
 
-func (e *encoder) letters(u *unit, letters []letter) {
+func (e *encoder) letters(u *unit, letters []letter, source string) {
 	for _, l := range letters {
 		data := wire.DeadLetter{
 			Reason: l.reason, Error: l.err.Error(), Router: l.router,
 			Subject: e.frontDoor(l.update.subject), Sequence: l.update.sequence,
 			Time: l.update.time.UTC().Truncate(time.Millisecond), Headers: l.update.header, Payload: l.update.data,
 		}.Encode(e.maxPayload)
-		u.messages = append(u.messages, message{subject: e.subjects.Dead(l.reason), data: data})
+		u.messages = append(u.messages, message{subject: e.subjects.Dead(l.reason), data: data, source: source})
 		u.bytes += len(data)
 		if u.dead == nil {
 			u.dead = make(map[wire.Reason]int64)

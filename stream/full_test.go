@@ -121,6 +121,7 @@ func TestCommitIsNotLargerThanTheDeliveriesStream(t *testing.T) {
 	t.Parallel()
 	const partitions = 8
 	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.FastIngest = false
 		c.Streams.Partitions = partitions
 		c.Streams.Deliveries.MaxBytes = 1 << 20
 	})

@@ -89,8 +89,8 @@ func (g *group) checkpoints(subjects wire.Subjects, worker string) []fencedCheck
 	for _, p := range g.ends {
 		ends = append(ends, fencedCheckpoint{
 			subject:  p.id.checkpoint(subjects),
-			data:     wire.AppendCheckpoint(nil, g.upTo(p).checkpoint(worker, g.id)),
-			revision: p.revision,
+			data:     wire.AppendCheckpoint(nil, p.checkpoint(g.upTo(p), worker, g.id)),
+			revision: p.newest.revision,
 		})
 	}
 	return ends

@@ -10,8 +10,8 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// readHeartbeats hands each the heartbeats that the bucket of workers holds, and
-// how old each is by the server's clock. What is no heartbeat is passed over.
+// readHeartbeats hands each the heartbeats of live workers that the bucket holds,
+// and how old each is by the server's clock. What is no heartbeat is passed over.
 func readHeartbeats(ctx context.Context, js jetstream.JetStream, subjects wire.Subjects, each func(h wire.Heartbeat, age time.Duration)) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
@@ -35,8 +35,9 @@ func readHeartbeats(ctx context.Context, js jetstream.JetStream, subjects wire.S
 			if entry == nil { // these were all
 				return nil
 			}
-			if h, err := wire.DecodeHeartbeat(entry.Value()); err == nil {
-				each(h, max(0, now.Sub(entry.Created())))
+			age := max(0, now.Sub(entry.Created()))
+			if h, err := wire.DecodeHeartbeat(entry.Value()); err == nil && age <= h.Lifetime() {
+				each(h, age)
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("read bucket %s: %w", subjects.WorkersBucket(), ctx.Err())

@@ -35,12 +35,16 @@ func (w *Worker) join(ctx context.Context) (*ownership, func(), error) {
 }
 
 // readMembers reads the heartbeats that the bucket holds. How old each is, is told
-// by the server's clock alone.
+// by the server's clock alone. A worker that is there under this one's ID is
+// replaced, whatever the clock of its machine says.
 func (o *ownership) readMembers(ctx context.Context) error {
 	now := time.Now()
 	return readHeartbeats(ctx, o.worker.js, o.worker.subjects, func(h wire.Heartbeat, age time.Duration) {
-		if h.Worker != o.members.self {
+		switch {
+		case h.Worker != o.members.self:
 			o.members.note(h, now.Add(-age))
+		case h.Replaces(o.beat):
+			o.beat.Started = h.Started.Add(time.Nanosecond)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"time"
 
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -26,10 +27,12 @@ func (o *ownership) tellLayout() {
 
 // serve has the next tenures be of layout.
 func (o *ownership) serve(layout wire.Layout) {
-	o.layout, o.wanted, o.members.generation = layout, layout, layout.Generation
+	o.layout, o.wanted = layout, layout
+	o.members.generation, o.members.since = layout.Generation, time.Now()
 	o.worker.layout.Store(&layout)
 	clear(o.waits)
 	clear(o.rests)
+	o.changes = newChanges()
 }
 
 // change goes over to the layout that is wanted, once every partition of the one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 func (w *worker) wantReady(t *testing.T, text string) {
@@ -229,4 +231,31 @@ func TestReadySaysWhatHangs(t *testing.T) {
 	close(h.release)
 	s.awaitPosition(t, last)
 	w.awaitReady(t)
+}
+
+// A router that is slow with the updates of one partition holds up no other one.
+func TestSlowRouterHoldsUpItsPartitionOnly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	slow, release := presence.MustUserID(userIn(t, 1)), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(release) })
+	defer goOn()
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		if batch[0].UserID == slow {
+			<-release
+		}
+		return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
+	}))
+	last := s.publishToAll(t, 0, 10)
+	for _, p := range []int{0, 2, 3} {
+		sequence := last - uint64(sharedPartitions-1-p) //nolint:gosec // Small and positive.
+		s.awaitCheckpoint(t, p, func(c wire.Checkpoint) bool { return c.Sequence >= sequence })
+	}
+	if c, _ := s.checkpoint(t, 1); c.Sequence > 0 {
+		t.Errorf("the partition of the slow router is committed up to update %d, want none", c.Sequence)
+	}
+	goOn()
+	s.awaitAll(t, last)
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), last)
 }

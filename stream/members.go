@@ -14,6 +14,7 @@ import (
 type members struct {
 	self       string
 	generation int                // of the layout that this worker serves
+	since      time.Time          // it serves that
 	others     map[string]*member // by ID
 }
 
@@ -52,11 +53,13 @@ func (m *members) expire(now time.Time) {
 }
 
 // staying returns the IDs of the workers that take partitions of this layout, this
-// one among them. Those that serve another one will follow, or have gone ahead.
-func (m *members) staying() []string {
+// one among them. Those that serve an older one will follow, so they have their
+// share for as long as they may take to hear of this one.
+func (m *members) staying(now time.Time) []string {
 	ids := []string{m.self}
 	for id, o := range m.others {
-		if !o.Leaving && o.Generation == m.generation {
+		follows := o.Generation < m.generation && now.Sub(m.since) < o.Lifetime()
+		if !o.Leaving && (o.Generation == m.generation || follows) {
 			ids = append(ids, id)
 		}
 	}

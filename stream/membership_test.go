@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -87,23 +88,28 @@ func (s *site) awaitAll(t *testing.T, last uint64) {
 func wantEachOnce(t *testing.T, deliveries []delivery, last uint64) {
 	t.Helper()
 	newest := make(map[presence.UserID]uint64)
-	var all []uint64
+	times := make(map[uint64]int)
 	for _, d := range deliveries {
 		for i, state := range d.States {
 			if d.Sequences[i] <= newest[state.UserID] {
 				t.Errorf("update %d of %s was delivered after %d", d.Sequences[i], state.UserID, newest[state.UserID])
 			}
 			newest[state.UserID] = d.Sequences[i]
-			all = append(all, d.Sequences[i])
+			times[d.Sequences[i]]++
 		}
 	}
-	slices.Sort(all)
-	var want []uint64
 	for sequence := range last {
-		want = append(want, sequence+1)
+		times[sequence+1] += 0
 	}
-	if !slices.Equal(all, want) {
-		t.Errorf("delivered are updates %v, want each of 1 to %d once", all, last)
+	var wrong []uint64
+	for _, sequence := range slices.Sorted(maps.Keys(times)) {
+		if sequence > last || times[sequence] != 1 {
+			wrong = append(wrong, sequence)
+		}
+	}
+	if len(wrong) > 0 {
+		t.Errorf("%d updates from %d to %d were not delivered once, want that of 1 to %d; the first one was %d times",
+			len(wrong), wrong[0], wrong[len(wrong)-1], last, times[wrong[0]])
 	}
 }
 

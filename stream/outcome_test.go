@@ -27,14 +27,22 @@ func fromNth(n, frames int, fits func([]byte) bool, what verdict) func([]byte) (
 	}
 }
 
-// isBatchMessage reports whether frame is a message of a batch that another follows.
-func isBatchMessage(frame []byte) bool {
-	return bytes.HasPrefix(frame, []byte("HPUB ")) && bytes.Contains(frame, []byte("Nats-Batch-Sequence: ")) && !isCommit(frame)
+// inBothWays runs a test as a subtest for each way to commit.
+func inBothWays(t *testing.T, test func(t *testing.T, fastIngest bool)) {
+	t.Helper()
+	for name, fastIngest := range map[string]bool{"atomic": false, "fast ingest": true} {
+		t.Run(name, func(t *testing.T) { test(t, fastIngest) })
+	}
 }
 
 // Whatever becomes of a commit, its deliveries are stored once.
 func TestUnknownOutcomeOfCommit(t *testing.T) {
 	t.Parallel()
+	inBothWays(t, testUnknownOutcomeOfCommit)
+}
+
+func testUnknownOutcomeOfCommit(t *testing.T, fastIngest bool) {
+	t.Helper()
 	tests := []struct {
 		name  string
 		proxy *proxy
@@ -48,12 +56,13 @@ func TestUnknownOutcomeOfCommit(t *testing.T) {
 		{"commit is lost", &proxy{fromClient: onNth(2, isCommit, swallow)}, true, true},
 		{"connection is cut before the commit", &proxy{fromClient: onNth(2, isCommit, sever)}, true, true},
 		{"message of the batch is lost", &proxy{fromClient: onNth(6, isBatchMessage, swallow)}, true, true},
-		{"connection is cut within the batch", &proxy{fromClient: onNth(6, isBatchMessage, cut)}, true, false},
+		{"connection is cut within the batch", &proxy{fromClient: onNth(6, isBatchMessage, cut)}, true, fastIngest},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, func(c *stream.Config) {
+				c.Streams.Deliveries.FastIngest = fastIngest
 				if !tt.lost { // Else only what is lost is to be late, however busy the machine is.
 					c.Worker.CommitTimeout = 300 * time.Millisecond
 				}
@@ -103,7 +112,7 @@ func TestRequestIsLostWithTheConnection(t *testing.T) {
 	took := requestTimeout
 	for attempt := 0; attempt < 3 && took >= requestTimeout; attempt++ {
 		armed.Store(true)
-		p.cutAll(false)
+		p.CutAll()
 		eventually(t, "loss of a request", func() bool { return lost.Swap(false) })
 		began := time.Now()
 		last = s.publish(t, bob, 2+attempt)

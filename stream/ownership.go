@@ -44,6 +44,7 @@ type ownership struct {
 	watch     *layoutWatch
 	heard     chan *nats.Msg // heartbeats of everybody
 	events    chan event     // of tenures
+	end       func()         // ends the context of run
 
 	layout  wire.Layout // that the tenures are of
 	wanted  wire.Layout // that is to be served
@@ -54,6 +55,7 @@ type ownership struct {
 	renewed time.Time         // when the newest heartbeat that the server stored was sent
 	echoed  time.Time         // when this worker heard itself last
 	looked  time.Time
+	began   time.Time      // by the clock of this machine, whatever the heartbeats say
 	beat    wire.Heartbeat // the newest one
 	rates   rates
 	changes changes
@@ -74,6 +76,7 @@ func (w *Worker) newOwnership() *ownership {
 		watch:     newLayoutWatch(w.layouts, ttl/beatsPerTTL, w.options.log),
 		events:    make(chan event, maxPartitions),
 		tenures:   make(map[int]*tenure), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
+		began: time.Now(),
 		beat: wire.Heartbeat{
 			Worker: w.ID(), Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
 			Started: time.Now(), TTL: ttl.Milliseconds(),
@@ -185,15 +188,17 @@ func (o *ownership) stopUnlessJoining(now time.Time) {
 	if err == nil {
 		err = errUnheard
 	}
-	if reason := o.worker.giveUp(err, now.Sub(o.beat.Started), o.worker.config.Worker.StartTimeout); reason != nil {
+	if reason := o.worker.giveUp(err, now.Sub(o.began), o.worker.config.Worker.StartTimeout); reason != nil {
 		o.stop(fmt.Errorf("join the other workers: %w", reason))
 	}
 }
 
-// stop gives every partition up. The failure is what run returns.
+// stop gives every partition up, within the time to stop. The failure is what run
+// returns.
 func (o *ownership) stop(failure error) {
 	if !o.stopping {
 		o.stopping, o.failure = true, failure
+		o.end()
 	}
 	for _, t := range o.tenures {
 		t.release()
@@ -224,7 +229,7 @@ func (o *ownership) reconcile(work context.Context) {
 // this worker does not have yet.
 func (o *ownership) approach(work context.Context, now time.Time) (missing int) {
 	excess := 0
-	for p, owner := range assignment.Owners(o.members.staying(), o.holders()) {
+	for p, owner := range assignment.Owners(o.members.staying(now), o.holders()) {
 		t := o.tenures[p]
 		switch {
 		case owner != o.members.self:

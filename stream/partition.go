@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // slotsPerPartition is how many units of a partition may be staged: one that is
@@ -35,13 +37,13 @@ type partition struct {
 	id     partitionID
 	slots  chan struct{} // one is taken for each staged unit
 	lost   atomic.Bool
+	tail   *tail
 	inHand inHand
 	stop   context.CancelCauseFunc // ends the partition's work
 
-	// Of the committer's goroutine.
-	revision uint64 // of the newest checkpoint this worker knows to be its own
-	commit   string // the commit that wrote it
-	final    bool   // no unit follows those that were received
+	// Of the committer's goroutine, and of others once the partition is lost.
+	newest checkpoint // that this worker knows to be its own
+	final  bool       // no unit follows those that were received
 
 	// Of the partition's own goroutine.
 	limit int     // updates in the next batch
@@ -51,7 +53,7 @@ type partition struct {
 func newPartition(claimed claim, batch int, stop context.CancelCauseFunc) *partition {
 	return &partition{
 		id: claimed.partition, slots: make(chan struct{}, slotsPerPartition), stop: stop,
-		revision: claimed.revision, commit: claimed.commit, limit: min(firstBatch, batch),
+		newest: claimed.checkpoint, tail: claimed.tail, limit: min(firstBatch, batch),
 	}
 }
 
@@ -61,18 +63,24 @@ func (p *partition) lose(reason error) {
 	p.stop(reason)
 }
 
-func (p *partition) committed(revision uint64, commit string) {
-	p.revision, p.commit = revision, commit
+// checkpoint returns the checkpoint to write for the position upTo.
+func (p *partition) checkpoint(upTo position, worker, commit string) wire.Checkpoint {
+	c := upTo.checkpoint(worker, commit)
+	if p.tail.covers(upTo) {
+		c.Tail = p.tail.from
+	}
+	return c
 }
 
 // take waits for one update and returns it with what else has arrived by then,
-// up to the batch limit and within one epoch. It returns nil once ctx ends.
+// up to the batch limit, within one epoch and within the tail. It returns nil once
+// ctx ends.
 func (p *partition) take(ctx context.Context, arrived <-chan update) []update {
 	batch := p.first(ctx, arrived)
 	for len(batch) > 0 && len(batch) < p.limit {
 		select {
 		case u := <-arrived:
-			if u.epoch != batch[0].epoch {
+			if u.epoch != batch[0].epoch || p.tail.ends(batch[0], u) {
 				p.held = &u
 				return batch
 			}

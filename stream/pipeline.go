@@ -15,11 +15,16 @@ type pipeline struct {
 	staged  chan<- unit
 	most    int      // updates in a batch
 	half    position // where after is set, the update that an earlier worker committed up to a recipient
+	tail    *tail
 }
 
 func (w *Worker) pipeline(c claim) *pipeline {
 	tracing := traces{tracer: w.options.tracer}
 	isLocal := func(server presence.ServerName) bool { return w.local[server] }
+	staged := w.committer.staged
+	if c.fast {
+		staged = w.ingester.staged
+	}
 	return &pipeline{
 		router: router{
 			dispatcher: w.dispatcher, subjects: w.subjects,
@@ -31,9 +36,10 @@ func (w *Worker) pipeline(c claim) *pipeline {
 			coalesce: w.config.Worker.Coalesce, maxPayload: int(w.nc.MaxPayload()) - headerRoom,
 			maxBytes: min(maxUnitBytes, w.committer.groupBytes), traces: tracing,
 		},
-		staged: w.committer.staged,
+		staged: staged,
 		most:   w.config.Worker.Batch,
 		half:   c.position,
+		tail:   c.tail,
 	}
 }
 
@@ -57,7 +63,7 @@ func (w *pipeline) carry(ctx context.Context, p *partition, updates []update) er
 		if w.resumes(updates[0]) {
 			part.recipients = behind(part.recipients, w.half.after)
 		}
-		for u := range w.encoder.units(part) {
+		for u := range w.encoder.units(w.tail.rest(part)) {
 			messages += len(u.messages)
 			if err := p.stage(ctx, u, w.staged); err != nil {
 				return err

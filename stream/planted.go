@@ -40,18 +40,18 @@ func (b *atomicBatch) commitApart(ctx context.Context, ends []fencedCheckpoint) 
 func (b *atomicBatch) apart(ctx context.Context, ends []fencedCheckpoint) outcome {
 	var last outcome
 	if b.sent > 0 {
-		b.set(batchCommitHeader, "eob") // The batch ends before this message.
-		b.set(batchSequenceHeader, strconv.Itoa(b.sent+1))
+		setHeader(b.out.Header, batchCommitHeader, "eob") // The batch ends before this message.
+		setHeader(b.out.Header, batchSequenceHeader, strconv.Itoa(b.sent+1))
 		b.out.Subject, b.out.Data = ends[0].subject, nil
 		if last = b.request(ctx); last.err != nil {
 			return last
 		}
 	}
 	clear(b.out.Header)
-	b.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	b.set(jetstream.MsgTTLHeader, "never")
+	setHeader(b.out.Header, jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	setHeader(b.out.Header, jetstream.MsgTTLHeader, "never")
 	for _, c := range ends {
-		b.set(jetstream.ExpectedLastSubjSeqHeader, expectation(c.revision))
+		setHeader(b.out.Header, jetstream.ExpectedLastSubjSeqHeader, expectation(c.revision))
 		b.out.Subject, b.out.Data = c.subject, c.data
 		if last = b.request(ctx); last.err != nil {
 			return outcome{err: fmt.Errorf("write a checkpoint: %w", last.err)}

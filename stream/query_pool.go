@@ -12,27 +12,20 @@ var (
 	errHeavy    = errors.New("queries of too many bytes are here, see worker.queries.max_bytes: ask again")
 )
 
-// keptBuffer is the largest buffer that a goroutine of a pool keeps for the next
-// job.
-const keptBuffer = 64 << 10
-
-// job is work that may use buffer, which is empty, and returns it or a larger one.
-type job func(buffer []byte) []byte
-
-// pool is a fixed number of goroutines that do jobs, and a bounded number of jobs
+// pool is a fixed number of goroutines that do jobs, and a bounded number of them
 // that wait for them.
 type pool struct {
 	maxBytes int64 // of the requests of all jobs
 
 	mu     sync.RWMutex
 	closed bool
-	jobs   chan job
+	jobs   chan func()
 	bytes  atomic.Int64 // of requests that are not released
 	all    sync.WaitGroup
 }
 
 func newPool(size, waiting, maxBytes int) *pool {
-	p := &pool{maxBytes: int64(maxBytes), jobs: make(chan job, waiting)}
+	p := &pool{maxBytes: int64(maxBytes), jobs: make(chan func(), waiting)}
 	for range size {
 		p.all.Go(p.work)
 	}
@@ -40,18 +33,15 @@ func newPool(size, waiting, maxBytes int) *pool {
 }
 
 func (p *pool) work() {
-	var buffer []byte
 	for do := range p.jobs {
-		if buffer = do(buffer[:0]); cap(buffer) > keptBuffer {
-			buffer = nil
-		}
+		do()
 	}
 }
 
 // submit has a job done that holds a request of size bytes until it releases it,
 // unless submit returns errStopping, errBusy or errHeavy. It never waits. A request
 // that is larger than all may be together is taken when it is the only one.
-func (p *pool) submit(size int, do job) error {
+func (p *pool) submit(size int, do func()) error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.closed {

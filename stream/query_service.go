@@ -25,6 +25,7 @@ type queryService struct {
 	service   micro.Service
 	questions *pool
 	replays   *pool
+	outgoing  outgoing
 	log       *slog.Logger
 }
 
@@ -51,6 +52,7 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 		subjects:  w.subjects,
 		questions: newPool(bounds.Concurrency, bounds.Waiting, bounds.MaxBytes),
 		replays:   newPool(bounds.Replays, bounds.Waiting, bounds.MaxBytes),
+		outgoing:  outgoing{nc: nc, log: w.options.log},
 		log:       w.options.log,
 	}
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -118,7 +120,7 @@ func (s *queryService) handler(work context.Context, e *endpoint) micro.HandlerF
 	return func(r micro.Request) {
 		arrived := time.Now()
 		q := asked{endpoint: e, reply: r.Reply(), request: r.Data(), arrived: arrived}
-		if err := e.pool.submit(len(q.request), func(buffer []byte) []byte { return s.answer(work, buffer, q) }); err != nil {
+		if err := e.pool.submit(len(q.request), func() { s.answer(work, q) }); err != nil {
 			s.respond(work, q, nil, &wire.QueryError{Code: wire.CodeUnavailable, Err: err})
 		}
 	}
@@ -132,27 +134,25 @@ type asked struct {
 	arrived  time.Time
 }
 
-// answer answers q with the help of buffer, and returns it or what it became.
-func (s *queryService) answer(work context.Context, buffer []byte, q asked) []byte {
+func (s *queryService) answer(work context.Context, q asked) {
 	defer q.endpoint.pool.release(len(q.request))
 	ctx, cancel := context.WithDeadlineCause(work, q.arrived.Add(q.endpoint.timeout), errQueryTimeout)
 	defer cancel()
 	if ctx.Err() != nil { // it waited for too long
 		s.respond(work, q, nil, unanswered(ctx, ctx.Err()))
-		return buffer
+		return
 	}
-	answer, err := q.endpoint.answer(ctx, buffer, q.request)
+	answer, err := q.endpoint.answer(ctx, s.outgoing.buffer(), q.request)
 	if err != nil {
 		s.respond(work, q, nil, unanswered(ctx, err))
-		return buffer
+		return
 	}
 	s.respond(work, q, answer, nil)
-	return answer // it is sent, or copied to be sent
 }
 
 // respond sends the answer, or the error where there is one.
 func (s *queryService) respond(ctx context.Context, q asked, answer []byte, failed *wire.QueryError) {
-	message := &nats.Msg{Subject: q.reply, Data: answer}
+	message := nats.Msg{Subject: q.reply, Data: answer}
 	code := codeAnswered
 	if failed != nil {
 		code = int(failed.Code)
@@ -161,11 +161,8 @@ func (s *queryService) respond(ctx context.Context, q asked, answer []byte, fail
 	took := time.Since(q.arrived)
 	q.endpoint.tally.add(took, failed != nil)
 	q.endpoint.measure.responded(ctx, code, took)
-	if q.reply == "" {
-		return // nobody waits for it
-	}
-	if err := s.nc.PublishMsg(message); err != nil {
-		s.log.Debug("answer is lost", "query", q.endpoint.name, "error", err)
+	if q.reply != "" { // somebody waits for it
+		s.outgoing.send(message)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -293,6 +295,32 @@ func TestStoppingWorkerGivesUpLongQueries(t *testing.T) {
 	await(t, g.entered, "question to the router")
 	w.stop(t)
 	wantQueryError(t, queryError(await(t, taken, "answer")), wire.CodeUnavailable, "not done within worker.stop_timeout")
+}
+
+func TestQueriesAtOnceAreAnsweredEachItsOwn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.start(t, interested(t, func(_ context.Context, user presence.UserID) (routing.Interest, error) {
+		return routing.Users(user), nil
+	}))
+	var clients sync.WaitGroup
+	for client := range 16 {
+		clients.Go(func() {
+			for n := range 50 {
+				user := presence.MustUserID(fmt.Sprintf("@user%d-%s:example.com", client, strings.Repeat("x", n)))
+				request := wire.InterestedUsersRequest{UserID: user}.Append(nil)
+				reply, err := s.nc.Request(s.subjects.Query(wire.InterestedUsers), request, eventTimeout)
+				if err != nil {
+					t.Errorf("ask: %v", err)
+					return
+				}
+				if want := (wire.InterestedUsersAnswer{Users: []presence.UserID{user}}).Append(nil); !bytes.Equal(reply.Data, want) {
+					t.Errorf("the answer is %s, want %s", reply.Data, want)
+				}
+			}
+		})
+	}
+	clients.Wait()
 }
 
 // Whatever is asked while a worker leaves is answered, or nobody is there to ask.

@@ -186,7 +186,7 @@ func (r *Repartition) claimed(layout wire.Layout) func(context.Context) (survey,
 				return survey{}, err
 			}
 			s.sum += found.revision
-			if found.Worker != repartitioner {
+			if found.revision > 0 && found.Worker != repartitioner {
 				s.done++
 				continue
 			}
@@ -199,8 +199,8 @@ func (r *Repartition) claimed(layout wire.Layout) func(context.Context) (survey,
 // workers returns how many workers there are that do not leave.
 func (r *Repartition) workers(ctx context.Context) (int, error) {
 	running := 0
-	err := readHeartbeats(ctx, r.js, r.subjects, func(h wire.Heartbeat, age time.Duration) {
-		if !h.Leaving && age <= h.Lifetime() {
+	err := readHeartbeats(ctx, r.js, r.subjects, func(h wire.Heartbeat, _ time.Duration) {
+		if !h.Leaving {
 			running++
 		}
 	})

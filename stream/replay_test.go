@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing"
@@ -36,10 +37,10 @@ func (s *site) tell(t *testing.T, user, state string, mark int) uint64 {
 // presence, two who see everybody, and one of another server.
 func TestSendOnlinePresence(t *testing.T) {
 	t.Parallel()
-	const gobbler, other, remote = "@gobbler1:example.com", "@gobbler2:example.com", "@far:elsewhere.org"
+	const gobbler, other, remote, listed = "@gobbler1:example.com", "@gobbler2:example.com", "@far:elsewhere.org", "@listed:elsewhere.org"
 	const dora, otherRemote = "@dora:example.com", "@eva:somewhere.org"
 	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = 4 })
-	s.start(t, matrix{gobbler: {"*"}, other: {"*"}, remote: {"*"}, alice: {bob, dora, otherRemote}})
+	s.start(t, matrix{gobbler: {"*"}, other: {"*"}, remote: {"*"}, alice: {bob, dora, otherRemote, "@b:a"}, listed: {bob, otherRemote}})
 	s.tell(t, bob, "offline", 1)
 	sequences := map[string]uint64{
 		bob:         s.tell(t, bob, "online", 2),
@@ -47,9 +48,9 @@ func TestSendOnlinePresence(t *testing.T) {
 		otherRemote: s.tell(t, otherRemote, "online", 4),
 		dora:        s.tell(t, dora, "unavailable", 5),
 	}
-	sent := s.sendOnlinePresence(t, gobbler, other, remote, alice, gobbler, "@nobody:example.com")
+	sent := s.sendOnlinePresence(t, gobbler, other, remote, alice, listed, gobbler, "@nobody:example.com")
 	want := map[string][]string{
-		gobbler: {bob, otherRemote, dora}, other: {bob, otherRemote, dora}, remote: {bob, dora}, alice: {bob, otherRemote, dora}, "@nobody:example.com": nil,
+		gobbler: {bob, otherRemote, dora}, other: {bob, otherRemote, dora}, remote: {bob, dora}, alice: {bob, otherRemote, dora}, listed: {bob}, "@nobody:example.com": nil,
 	}
 	got := make(map[string][]string)
 	for _, d := range s.replays(t) {
@@ -61,7 +62,7 @@ func TestSendOnlinePresence(t *testing.T) {
 			}
 		}
 		parsed, err := s.subjects.ParseDelivery(d.subject)
-		if err != nil || parsed.Recipient != d.Recipient || (parsed.Scope == wire.Remote) != (d.Recipient.String() == remote) {
+		if err != nil || parsed.Recipient != d.Recipient || (parsed.Scope == wire.Remote) != (d.Recipient.Server().String() == "elsewhere.org") {
 			t.Errorf("subject of a delivery to %s is %s, %v", d.Recipient, d.subject, err)
 		}
 	}
@@ -74,6 +75,32 @@ func TestSendOnlinePresence(t *testing.T) {
 	}
 	if len(sent) != len(want) {
 		t.Errorf("the answer is about %d users, want %d", len(sent), len(want))
+	}
+}
+
+func TestSendOnlinePresenceLeavesOutWhomRoutersMakeOffline(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, batch states) (answer, error) {
+			hidden := slices.Clone(batch)
+			for i := range hidden {
+				if hidden[i].UserID.String() == bob {
+					hidden[i].State = presence.Offline
+				}
+			}
+			return answer{presence.MustUserID(alice): hidden}, nil
+		},
+		InterestedUsers: func(context.Context, presence.UserID) (routing.Interest, error) { return routing.All(), nil },
+	}.Router()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, router)
+	s.tell(t, bob, "online", 1)
+	s.tell(t, carol, "online", 2)
+	if sent := s.sendOnlinePresence(t, alice); sent[alice] != 1 {
+		t.Errorf("alice is sent %d states, want 1", sent[alice])
 	}
 }
 
@@ -160,6 +187,64 @@ func TestSendOnlinePresenceAsksAboutAPageOfUsers(t *testing.T) {
 	}
 	if !slices.Equal(users, []string{alice, bob, carol}) || pages != 2 {
 		t.Errorf("answered for are %v on %d pages, want each once on 2", users, pages)
+	}
+}
+
+// gauge is a router that alice sees all users through. It notes how many messages
+// its worker has got from the server beyond the states it was asked about.
+type gauge struct {
+	nc     *nats.Conn // of the worker, for queries
+	routed atomic.Int64
+	most   atomic.Int64
+}
+
+func (g *gauge) router(t *testing.T) routing.Router {
+	t.Helper()
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, batch states) (answer, error) {
+			g.most.Store(max(g.most.Load(), g.got()-g.routed.Load()))
+			g.routed.Add(int64(len(batch)))
+			return answer{presence.MustUserID(alice): batch}, nil
+		},
+		InterestedUsers: func(context.Context, presence.UserID) (routing.Interest, error) {
+			return routing.All(), nil
+		},
+	}.Router()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return router
+}
+
+func (g *gauge) got() int64 {
+	return int64(g.nc.Stats().InMsgs) //nolint:gosec // Far from that many.
+}
+
+// However many users there are, no more of them are held than are read at once, and
+// each is read once.
+func TestSendOnlinePresenceHoldsAPartOfAllUsers(t *testing.T) {
+	t.Parallel()
+	const (
+		users = 20_000
+		part  = 1000 // read at once
+		other = 1000 // messages to the worker that are not states: acknowledgements, heartbeats
+	)
+	s := newSite(t, func(c *stream.Config) { c.Worker.Start = stream.Newest }) // the stream path asks the routers nothing
+	s.populate(t, users)
+	var g gauge
+	made := s.queryConnections()
+	s.start(t, g.router(t))
+	g.nc = await(t, made, "connection for queries")
+	before := g.got()
+	g.routed.Store(before)
+	if sent := s.sendOnlinePresence(t, alice); sent[alice] != users {
+		t.Errorf("alice is sent %d states, want %d", sent[alice], users)
+	}
+	if most := g.most.Load(); most > part+other {
+		t.Errorf("%d states were held at once, want at most %d", most, part)
+	}
+	if got := g.got() - before; got < users || got > users+other {
+		t.Errorf("the worker got %d messages for %d states, want each once", got, users)
 	}
 }
 

@@ -66,6 +66,13 @@ func routingPath(tb testing.TB, recipients int) func(context.Context) (int, erro
 			`{"user_id":%q,"state":"online","last_active_ts":%d,"last_user_sync_ts":1795378782300,"status_msg":"in a meeting until three, then out for lunch ☕","currently_active":true}`,
 			user, 1795378782366+i)}
 	}
+	return stream.RoutingPath(tableDispatcher(tb, table, recipients), subjects, stored)
+}
+
+// tableDispatcher returns a Dispatcher with one router, which gives the states of
+// each user of the table to that many recipients, whom nobody else has.
+func tableDispatcher(tb testing.TB, table map[presence.UserID][]presence.UserID, recipients int) *routing.Dispatcher {
+	tb.Helper()
 	router, err := routing.Callbacks{
 		UsersForStates: func(_ context.Context, states []presence.UserState) (map[presence.UserID][]presence.UserState, error) {
 			given := make(map[presence.UserID][]presence.UserState, len(states)*recipients)
@@ -85,5 +92,5 @@ func routingPath(tb testing.TB, recipients int) func(context.Context) (int, erro
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return stream.RoutingPath(dispatcher, subjects, stored)
+	return dispatcher
 }

@@ -9,26 +9,33 @@ import (
 // serve claims a partition and serves it until take ends, then returns nil, or the
 // partition is lost, then returns a *lostError. Another error says why it cannot be
 // claimed within limit. It claims the partition anew where the deliveries stream
-// went back in time. Each claim is handed to claimed.
+// went back in time or a commit was interrupted. Each claim is handed to claimed.
 func (w *Worker) serve(take, work context.Context, partition partitionID, limit time.Duration, claimed func(claim)) error {
-	var reached position
-	for {
-		c, err := w.claim(take, partition, limit, reached)
+	defer w.ingester.stall.forget(partition.number)
+	var known earlier
+	for retry := newBackOff(); ; pause(take, retry.NextBackOff()) {
+		c, err := w.claim(take, partition, limit, known)
 		if err != nil {
 			return ignoreEnd(take, err)
 		}
 		claimed(c)
-		if reached, err = w.serveClaim(take, work, c); !errors.Is(err, errRolledBack) {
+		known, err = w.serveClaim(take, work, c)
+		switch {
+		case errors.Is(err, errRolledBack):
+			w.options.log.Warn("claiming the partition anew", "partition", partition.number, "reason", err)
+		case !errors.Is(err, errInterrupted):
 			return err
 		}
-		w.options.log.Warn("claiming the partition anew", "partition", partition.number, "reason", err)
+		if known.checkpoint.Sequence > c.position.sequence {
+			retry.Reset()
+		}
 		limit = noLimit
 	}
 }
 
 // serveClaim serves one claim until take ends, then returns nil, or the partition
-// is lost, then returns the reason and up to where it has read.
-func (w *Worker) serveClaim(take, work context.Context, c claim) (position, error) {
+// is lost, then returns the reason and what this worker knows of it.
+func (w *Worker) serveClaim(take, work context.Context, c claim) (earlier, error) {
 	w.telemetry.owned.Add(work, 1)
 	defer w.telemetry.owned.Add(context.WithoutCancel(work), -1)
 	take, stopTaking := context.WithCancelCause(take)
@@ -44,20 +51,21 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (position, erro
 		defer close(read)
 		r.run(take)
 	})
-	err := w.follow(take, work, p, w.pipeline(c), r.updates)
+	way := w.pipeline(c)
+	err := w.follow(take, work, p, way, r.updates)
 	stopTaking(err)
 	if err == nil {
-		err = p.drain(work, w.committer.staged)
+		err = p.drain(work, way.staged)
 	}
 	if !p.lost.Load() {
-		return position{}, err
+		return earlier{}, err
 	}
 	<-read // The position is the reader's until then.
 	lost := context.Cause(work)
-	if !errors.Is(lost, errRolledBack) {
+	if _, foreign := errors.AsType[*lostError](lost); foreign {
 		w.options.log.Warn("partition is lost", "partition", p.id.number, "reason", lost)
 	}
-	return r.position, lost
+	return earlier{reached: r.position, checkpoint: p.newest}, lost
 }
 
 func (w *Worker) reader(c claim) *reader {

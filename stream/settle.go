@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -104,7 +102,7 @@ func (c *committer) read(ctx context.Context, g *group) ([]newest, error) {
 func (c *committer) adopt(ctx context.Context, g *group, current []newest) {
 	for _, n := range current {
 		if n.Commit == g.id {
-			n.partition.committed(n.revision, g.id)
+			n.partition.newest = n.checkpoint
 		} else {
 			c.lose(ctx, n)
 		}
@@ -117,12 +115,13 @@ func (c *committer) adopt(ctx context.Context, g *group, current []newest) {
 func (c *committer) judge(ctx context.Context, g *group, n newest) {
 	p := n.partition
 	switch {
-	case n.revision == p.revision:
+	case n.revision == p.newest.revision:
 		// Still ours: the next attempt may land.
 	case n.revision == 0:
+		p.newest.revision = 0
 		c.purged(p)
-	case n.Commit == p.commit, planted == outcomeUnread && n.Commit == g.id:
-		p.revision = n.revision
+	case n.Commit == p.newest.Commit, planted == outcomeUnread && n.Commit == g.id:
+		p.newest.revision = n.revision
 	default:
 		c.lose(ctx, n)
 		for _, u := range g.drop(p) {
@@ -131,26 +130,11 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 	}
 }
 
-// purged has the checkpoint of p written anew, which is gone. The partitions find
-// that out one by one; it is logged once.
-func (c *committer) purged(p *partition) {
-	p.revision = 0
-	if time.Since(c.foundPurged) > reminder {
-		c.log.Warn("checkpoints are gone, the deliveries stream was purged or made again: writing them anew", "partition", p.id.number)
-	}
-	c.foundPurged = time.Now()
-}
-
 // lose takes a partition away from this worker, because of the checkpoint that
-// somebody else wrote. Where the checkpoint is older than one this worker wrote,
-// the deliveries stream itself went back in time.
+// somebody else wrote.
 func (c *committer) lose(ctx context.Context, n newest) {
 	p := n.partition
-	reason := error(&lostError{partition: p.id.number, owner: n.Worker})
-	if n.revision < p.revision || strings.HasPrefix(n.Commit, c.instance+"-") {
-		reason = errRolledBack
-	}
-	p.lose(reason)
+	p.lose(c.loses(p, n.checkpoint))
 	delete(c.idle, p)
 	delete(c.served, p)
 	for _, u := range c.next.drop(p) {

@@ -79,13 +79,7 @@ func newSiteOn(t *testing.T, server *natsserver.Server, config stream.Config) *s
 
 func (s *site) applyTopology(t *testing.T) {
 	t.Helper()
-	topology, err := stream.NewTopology(s.js, s.config.Streams)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := topology.Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, s.js, s.config.Streams)
 }
 
 // update returns an update of user that differs from others in mark, with a field

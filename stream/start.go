@@ -115,9 +115,8 @@ func final(err error) bool {
 // maxClaims bounds how many partitions are claimed at once.
 const maxClaims = 16
 
-// claim claims one partition, trying for as long as limit. reached is as claimer
-// has it.
-func (w *Worker) claim(ctx context.Context, partition partitionID, limit time.Duration, reached position) (claim, error) {
+// claim claims one partition, trying for as long as limit.
+func (w *Worker) claim(ctx context.Context, partition partitionID, limit time.Duration, known earlier) (claim, error) {
 	select {
 	case w.claimers <- struct{}{}:
 		defer func() { <-w.claimers }()
@@ -128,7 +127,7 @@ func (w *Worker) claim(ctx context.Context, partition partitionID, limit time.Du
 	var claimed claim
 	err := w.persist(ctx, limit, w.claiming, partition.number, func(ctx context.Context) (err error) {
 		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))
-		claimed, err = w.claimer.claim(ctx, partition, commit, reached)
+		claimed, err = w.claimer.claim(ctx, partition, commit, known)
 		return err
 	})
 	return claimed, err

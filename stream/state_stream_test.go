@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 )
@@ -50,11 +49,9 @@ func TestStateStreamHoldsTheNewestUpdateOfEachUser(t *testing.T) {
 // What a source does to subjects is part of the stream: plan, apply and verify see it.
 func TestTopologyComparesTransformsOfSources(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	edit(t, js, "PRESENCE_STATE", func(c *jetstream.StreamConfig) {
 		c.Sources[0].SubjectTransforms[0].Destination = "presence.state.{{wildcard(1)}}.{{wildcard(4)}}"
 	})

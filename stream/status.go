@@ -11,7 +11,7 @@ import (
 type Status struct {
 	Time        time.Time              `json:"time"`         // when it was read, by the server's clock
 	ConfigHash  string                 `json:"config_hash"`  // that most workers have, "" without workers
-	Workers     []WorkerStatus         `json:"workers"`      // by ID
+	Workers     []WorkerStatus         `json:"workers"`      // those that are live, by ID
 	Partitions  []PartitionStatus      `json:"partitions"`   // by number
 	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason
 }
@@ -24,7 +24,6 @@ type WorkerStatus struct {
 	ConfigDiffers       bool      `json:"config_differs"` // from that of most workers
 	Started             time.Time `json:"started"`
 	Leaving             bool      `json:"leaving"`           // it gives its partitions up and ends
-	Missed              bool      `json:"missed"`            // it was not heard in time: the others take its partitions
 	HeardAgo            float64   `json:"heard_seconds_ago"` // its newest heartbeat
 	Partitions          []int     `json:"partitions"`        // that it has or is taking over
 	UpdatesPerSecond    float64   `json:"updates_per_second"`
@@ -34,7 +33,7 @@ type WorkerStatus struct {
 // PartitionStatus is how one partition is doing.
 type PartitionStatus struct {
 	Number           int     `json:"partition"`
-	Owner            string  `json:"owner"`        // ID of the live worker that has it, "" for none
+	Owner            string  `json:"owner"`        // ID of the worker that has it, "" for none
 	CommittedBy      string  `json:"committed_by"` // ID of the worker that wrote its checkpoint, "" where there is none
 	Epoch            int64   `json:"epoch"`
 	Sequence         uint64  `json:"sequence"` // of the newest update that is done
@@ -57,9 +56,6 @@ func (s *Status) assemble(heartbeats []wire.Heartbeat) {
 	for i := range s.Workers {
 		w, h := &s.Workers[i], heartbeats[i]
 		w.ConfigDiffers = w.ConfigHash != s.ConfigHash
-		if w.Missed {
-			continue
-		}
 		for at, number := range h.Partitions {
 			if number >= len(s.Partitions) {
 				continue
@@ -84,14 +80,12 @@ func rateOf(h wire.Heartbeat, at int) float64 {
 func (s *Status) usualConfig() string {
 	count := make(map[string]int)
 	for _, w := range s.Workers {
-		if !w.Missed {
-			count[w.ConfigHash]++
-		}
+		count[w.ConfigHash]++
 	}
 	usual := WorkerStatus{}
 	for _, w := range s.Workers {
 		more := count[w.ConfigHash] - count[usual.ConfigHash]
-		if !w.Missed && (more > 0 || more == 0 && w.Started.Before(usual.Started)) {
+		if more > 0 || more == 0 && w.Started.Before(usual.Started) {
 			usual = w
 		}
 	}

@@ -109,7 +109,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 		}
 		s.Workers = append(s.Workers, WorkerStatus{
 			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
-			Leaving: h.Leaving, Missed: ages[h.Worker] > h.Lifetime(), HeardAgo: inSeconds(ages[h.Worker]),
+			Leaving: h.Leaving, HeardAgo: inSeconds(ages[h.Worker]),
 			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
 		})
 	}

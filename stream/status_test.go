@@ -104,7 +104,7 @@ func wantWorkers(t *testing.T, status stream.Status, want map[string]stream.Work
 		if w.Version != expected.Version || w.ConfigHash != expected.ConfigHash || w.ConfigDiffers != expected.ConfigDiffers {
 			t.Errorf("worker is %+v, want %+v", w, expected)
 		}
-		if w.Missed || w.Leaving || len(w.Partitions) == 0 || w.Started.IsZero() || w.HeardAgo < 0 {
+		if w.Leaving || len(w.Partitions) == 0 || w.Started.IsZero() || w.HeardAgo < 0 {
 			t.Errorf("worker is %+v, want one that has a share", w)
 		}
 	}
@@ -142,9 +142,9 @@ func TestStatusOfBacklog(t *testing.T) {
 	s.awaitStatus(t, "no backlog", func(status stream.Status) bool { return status.Partitions[0].Pending == 0 })
 }
 
-// A worker that was not heard for its TTL has nothing, whatever it said. Of two
-// that say they have a partition, the last to claim it has it.
-func TestStatusOfMissedWorker(t *testing.T) {
+// A worker that was not heard for its TTL is none, whatever it said. Of two that say
+// they have a partition, the last to claim it has it.
+func TestStatusWithoutMissedWorker(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
 	beats := map[string]string{
@@ -158,7 +158,7 @@ func TestStatusOfMissedWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	status := s.awaitStatus(t, "missed worker", func(status stream.Status) bool { return status.Workers[0].Missed })
+	status := s.awaitStatus(t, "status of the 2 workers that are there", func(status stream.Status) bool { return len(status.Workers) == 2 })
 	var owners []string
 	for _, p := range status.Partitions {
 		owners = append(owners, p.Owner)
@@ -229,11 +229,6 @@ func TestWarnings(t *testing.T) {
 		want   []string
 	}{
 		{"all well", stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{owned(0, stream.PartitionStatus{Pending: 9, OldestPending: 10})}}, nil},
-		{
-			"missed worker",
-			stream.Status{Workers: []stream.WorkerStatus{live, {ID: "w2", Missed: true, HeardAgo: 4.04, ConfigDiffers: true}}},
-			[]string{"Worker w2 was heard of 4s ago for the last time."},
-		},
 		{
 			"many without owner",
 			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: many},

@@ -11,31 +11,19 @@ import (
 // Warnings says in sentences what calls for somebody's attention. A backlog does
 // once its oldest update has been waiting for longer than patience.
 func (s Status) Warnings(patience time.Duration) []string {
-	warnings := append(s.warnOfWorkers(), s.warnOfConfig()...)
-	warnings = append(warnings, s.warnOfOwners()...)
-	return append(warnings, s.warnOfBacklog(patience)...)
-}
-
-func (s Status) warnOfWorkers() []string {
 	var warnings []string
-	live := 0
-	for _, w := range s.Workers {
-		if !w.Missed {
-			live++
-			continue
-		}
-		warnings = append(warnings, fmt.Sprintf("Worker %s was heard of %v ago for the last time.", w.ID, seconds(w.HeardAgo)))
-	}
-	if live == 0 {
+	if len(s.Workers) == 0 {
 		warnings = append(warnings, "No worker is running.")
 	}
-	return warnings
+	warnings = append(warnings, s.warnOfConfig()...)
+	warnings = append(warnings, s.warnOfOwners()...)
+	return append(warnings, s.warnOfBacklog(patience)...)
 }
 
 func (s Status) warnOfConfig() []string {
 	var others []string
 	for _, w := range s.Workers {
-		if w.ConfigDiffers && !w.Missed {
+		if w.ConfigDiffers {
 			others = append(others, w.ID)
 		}
 	}

@@ -58,7 +58,7 @@ func (o *ownership) begin(work context.Context, partition int) {
 // note takes over what a tenure has come to.
 func (o *ownership) note(work context.Context, e event) {
 	if e.claim != nil {
-		o.tenures[e.partition].claim = e.claim.revision
+		o.tenures[e.partition].claim = e.claim.checkpoint.revision
 		o.changes.claimed(*e.claim)
 		return
 	}

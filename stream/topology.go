@@ -60,7 +60,7 @@ func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refusal(changes); err != nil {
+	if err := Refusal(changes); err != nil {
 		return changes, err
 	}
 	changed := make(map[string]bool)
@@ -84,7 +84,9 @@ func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 	return changes, nil
 }
 
-func refusal(changes []Change) error {
+// Refusal returns nil, or the joined errors, which wrap ErrRefused, about the changes
+// that Apply refuses to make.
+func Refusal(changes []Change) error {
 	var refused []error
 	for _, c := range changes {
 		if c.Action == Refuse {
@@ -184,6 +186,8 @@ func (t *Topology) deliveries() jetstream.StreamConfig {
 		AllowRollup:        true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
+		// Replicas may forget that a batch was ended, see docs/decisions/0020.
+		AllowBatchPublish: t.config.Deliveries.FastIngest && t.config.Replicas == 1,
 	})
 }
 

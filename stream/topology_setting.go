@@ -104,6 +104,14 @@ func settings() []setting {
 		flag("allow_rollup", func(c *jetstream.StreamConfig) *bool { return &c.AllowRollup }),
 		flag("allow_msg_ttl", func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgTTL }),
 		flag("allow_atomic", func(c *jetstream.StreamConfig) *bool { return &c.AllowAtomicPublish }),
+		{
+			name: "allow_batched",
+			show: func(c jetstream.StreamConfig) string { return strconv.FormatBool(c.AllowBatchPublish) },
+			set: func(have *jetstream.StreamConfig, want jetstream.StreamConfig) {
+				have.AllowBatchPublish = want.AllowBatchPublish
+			},
+			refuse: never,
+		},
 	}
 }
 

@@ -22,6 +22,19 @@ func newTopology(t *testing.T, js jetstream.JetStream, config stream.StreamsConf
 	return topology
 }
 
+// newServer returns a server without streams.
+func newServer(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	return natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+}
+
+func apply(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) {
+	t.Helper()
+	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func plan(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) []string {
 	t.Helper()
 	changes, err := newTopology(t, js, config).Plan(t.Context())
@@ -37,14 +50,14 @@ func plan(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) []s
 
 func TestTopologyPlanChangesNothing(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	want := []string{
 		"create PRESENCE_UPDATES: subjects presence.update.*.*, subject transform presence.update.*.* to " +
 			"presence.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}, retention limits, storage file, " +
 			"replicas 1, max_age 24h0m0s, max_bytes 8589934592, discard old, allow_direct true",
 		"create PRESENCE_DELIVERIES: subjects presence.checkpoint.* presence.dead.* presence.deliver.>, retention limits, " +
 			"storage file, replicas 1, max_age 15m0s, max_bytes -1, discard new, allow_direct true, allow_rollup true, " +
-			"allow_msg_ttl true, allow_atomic true",
+			"allow_msg_ttl true, allow_atomic true, allow_batched true",
 		"create PRESENCE_DEAD: sources PRESENCE_DELIVERIES presence.dead.*, retention limits, storage file, replicas 1, " +
 			"max_age 168h0m0s, max_bytes -1, discard old, allow_direct true",
 		"create KV_PRESENCE_WORKERS: subjects $KV.PRESENCE_WORKERS.>, retention limits, storage file, replicas 1, max_age 0s, " +
@@ -63,7 +76,7 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 
 func TestTopologyApplyTwice(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	topology := newTopology(t, js, stream.DefaultStreamsConfig())
 	changes, err := topology.Apply(t.Context())
 	if err != nil || len(changes) != 5 {
@@ -121,11 +134,9 @@ func TestTopologyChanges(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+			js := newServer(t)
 			before := stream.DefaultStreamsConfig()
-			if _, err := newTopology(t, js, before).Apply(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			apply(t, js, before)
 			after := before
 			tt.change(&after)
 			if got := plan(t, js, after); len(got) != 1 || got[0] != tt.want {
@@ -149,11 +160,9 @@ func TestTopologyChanges(t *testing.T) {
 // Workers and topology apply never move positions.
 func TestTopologyKeepsThePartitions(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	config.Partitions = 8
 	config.Updates.MaxAge = 48 * time.Hour
 	want := []string{
@@ -163,9 +172,7 @@ func TestTopologyKeepsThePartitions(t *testing.T) {
 	if got := plan(t, js, config); !slices.Equal(got, want) {
 		t.Errorf("Plan = %v, want %v", got, want)
 	}
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	if got := plan(t, js, config); !slices.Equal(got, want[:1]) {
 		t.Errorf("after Apply the plan is %v, want %v", got, want[:1])
 	}
@@ -177,11 +184,9 @@ func TestTopologyKeepsThePartitions(t *testing.T) {
 // A stream that stores updates in another way than by partition is not touched.
 func TestTopologyRefusesForeignTransform(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	edit(t, js, "PRESENCE_UPDATES", func(c *jetstream.StreamConfig) {
 		c.SubjectTransform.Destination = "presence.update.1.{{wildcard(1)}}.{{wildcard(2)}}"
 	})
@@ -194,12 +199,10 @@ func TestTopologyRefusesForeignTransform(t *testing.T) {
 // A limit where there was none deletes as well.
 func TestTopologyRefusesFirstLimit(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
 	config.Updates.MaxBytes = -1
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	config.Updates.MaxBytes = 1 << 30
 	if _, err := newTopology(t, js, config).Apply(t.Context()); !errors.Is(err, stream.ErrRefused) {
 		t.Errorf("Apply = %v, want %v", err, stream.ErrRefused)
@@ -208,11 +211,9 @@ func TestTopologyRefusesFirstLimit(t *testing.T) {
 
 func TestTopologyRefusalLeavesEverything(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	before := stream.DefaultStreamsConfig()
-	if _, err := newTopology(t, js, before).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, before)
 	after := before
 	after.Storage = stream.Memory
 	after.Updates.MaxAge = 48 * time.Hour // This one alone would be made.
@@ -230,11 +231,9 @@ func TestTopologyRefusalLeavesEverything(t *testing.T) {
 
 func TestTopologyKeepsOtherSettings(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	edit(t, js, "PRESENCE_UPDATES", func(c *jetstream.StreamConfig) {
 		c.Metadata = map[string]string{"team": "chat"}
 		c.Duplicates = time.Minute
@@ -249,9 +248,7 @@ func TestTopologyKeepsOtherSettings(t *testing.T) {
 	if got := plan(t, js, config); !slices.Equal(got, want) {
 		t.Errorf("Plan = %v, want %v", got, want)
 	}
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	after, err := js.Stream(t.Context(), "PRESENCE_UPDATES")
 	if err != nil {
 		t.Fatal(err)
@@ -280,11 +277,9 @@ func edit(t *testing.T, js jetstream.JetStream, name string, change func(*jetstr
 
 func TestTopologyVerifySaysWhatDiffers(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	if err := js.DeleteStream(t.Context(), "PRESENCE_DEAD"); err != nil {
 		t.Fatal(err)
 	}
@@ -301,12 +296,10 @@ func TestTopologyVerifySaysWhatDiffers(t *testing.T) {
 
 func TestTopologyPrefixNamesStreams(t *testing.T) {
 	t.Parallel()
-	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
+	js := newServer(t)
 	config := stream.DefaultStreamsConfig()
 	config.Prefix = "acme"
-	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	apply(t, js, config)
 	var names []string
 	for name := range js.StreamNames(t.Context()).Name() {
 		names = append(names, name)

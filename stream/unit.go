@@ -15,6 +15,7 @@ type unit struct {
 	partition *partition
 	messages  []message // deliveries first, then dead letters
 	bytes     int       // of the messages' data
+	stored    int       // messages that an earlier attempt to commit the unit stored
 	upTo      position
 	staged    bool // whether it holds one of the partition's slots
 	final     bool // whether it is the last one of its partition, which only says so

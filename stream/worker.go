@@ -41,6 +41,7 @@ type Worker struct {
 	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claimer
 	committer  *committer
+	ingester   *ingester
 	claiming   *stall // of all partitions, as are the others
 	reading    *stall
 	routing    *stall
@@ -108,16 +109,26 @@ func (w *Worker) assemble() {
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
+		tails: tailReader{js: w.js, subjects: w.subjects}, fastIngest: w.config.Streams.Deliveries.FastIngest,
 		continuity: &continuity{
 			js: w.js, updates: leader{nc: w.nc, stream: w.subjects.UpdatesStream()}, subjects: w.subjects, log: log,
 		},
 	}
 	w.committer = &committer{
-		nc: w.nc, checkpoints: points, subjects: w.subjects,
-		instance: w.instance, config: w.config.Worker, groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
+		commits: w.commits(points), groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
+		idle: make(map[*partition]position), served: make(map[*partition]served),
+	}
+	w.ingester = &ingester{
+		commits: w.commits(points), inbox: w.nc.NewInbox(), heard: make(chan *nats.Msg, maxAnswers),
+		lanes: make(map[*partition]*lane), flights: make(map[string]*flight), found: make(chan *flight, maxPartitions), rested: make(chan *lane, maxPartitions),
+	}
+}
+
+func (w *Worker) commits(points checkpoints) commits {
+	return commits{
+		nc: w.nc, checkpoints: points, subjects: w.subjects, instance: w.instance, config: w.config.Worker,
 		staged: make(chan unit, maxPartitions*slotsPerPartition),
-		idle:   make(map[*partition]position), served: make(map[*partition]served),
-		stall: newStall(log, "committing deliveries"), log: log, telemetry: w.telemetry,
+		stall:  newStall(w.options.log, "committing deliveries"), log: w.options.log, telemetry: w.telemetry,
 	}
 }
 
@@ -134,7 +145,7 @@ func (w *Worker) Ready() error {
 		return errors.New("not connected to NATS")
 	}
 	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting(),
-		w.progress.waiting(time.Now()))
+		w.ingester.stall.waiting(), w.progress.waiting(time.Now()))
 }
 
 // Run shares the partitions with the other workers and routes the updates of its
@@ -151,23 +162,36 @@ func (w *Worker) Run(ctx context.Context) error {
 		return ignoreEnd(ctx, err)
 	}
 	defer leave()
+	ctx, owned.end = context.WithCancel(ctx)
+	defer owned.end()
 	stopQueries, err := w.startQueries(ctx)
 	if err != nil {
 		return err
 	}
 	defer stopQueries()
+	ignore, err := w.ingester.listen()
+	if err != nil {
+		return err
+	}
+	defer ignore()
 	defer w.setWaiting(errNotRunning)
 
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
 	defer context.AfterFunc(ctx, func() { w.stopWithin(work, abandon) })()
 
-	committed := make(chan error, 1)
-	go func() { committed <- w.committer.run(work) }()
+	var committing sync.WaitGroup
+	committing.Go(func() { w.committer.run(work) })
+	committing.Go(func() { w.ingester.run(work) })
 	failure := owned.run(ctx, work)
 	close(w.committer.staged)
+	close(w.ingester.staged)
 	w.readers.Wait()
-	return errors.Join(<-committed, failure)
+	committing.Wait()
+	if ended(work) {
+		failure = errors.Join(fmt.Errorf("commit what is routed: %w", context.Cause(work)), failure)
+	}
+	return failure
 }
 
 // stopWithin gives up the work that is left when the time to stop is over.

@@ -22,7 +22,6 @@ type reportedStatus struct {
 		ConfigDiffers       *bool  `json:"config_differs"`
 		Started             string
 		Leaving             *bool
-		Missed              *bool
 		HeardAgo            *float64 `json:"heard_seconds_ago"`
 		Partitions          []int
 		UpdatesPerSecond    *float64 `json:"updates_per_second"`

@@ -44,11 +44,15 @@ func TestTopology(t *testing.T) {
 func TestTopologyRefusesToLoseData(t *testing.T) {
 	t.Parallel()
 	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_UPDATES_MAX_AGE=1h", "ROUTER_WORKER_STREAMS_DELIVERIES_MAX_AGE=20m")
-	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "refuse PRESENCE_UPDATES: ") {
+	if got := expect(t, 1, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "refuse PRESENCE_UPDATES: ") {
 		t.Errorf("plan says %q, want that a change is refused", got)
 	}
+	const want = "router-worker: refused: stream PRESENCE_UPDATES"
+	if got := expect(t, 1, "", env, "topology", "plan", "--json").stderr.String(); !strings.Contains(got, want) {
+		t.Errorf("plan complains %q, want the refusal", got)
+	}
 	p := expect(t, 1, "", env, "topology", "apply", "--json")
-	if got := p.stderr.String(); !strings.Contains(got, "router-worker: refused: stream PRESENCE_UPDATES") {
+	if got := p.stderr.String(); !strings.Contains(got, want) {
 		t.Errorf("apply complains %q, want the refusal", got)
 	}
 	var plan struct {
@@ -60,7 +64,7 @@ func TestTopologyRefusesToLoseData(t *testing.T) {
 	if len(plan.Changes) != 2 || plan.Changes[0].Action != "refuse" || plan.Changes[0].Reason == "" || plan.Changes[1].Action != "update" {
 		t.Errorf("apply --json says %+v, want a refusal and an update", plan.Changes)
 	}
-	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "update PRESENCE_DELIVERIES") {
+	if got := expect(t, 1, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "update PRESENCE_DELIVERIES") {
 		t.Errorf("then plan says %q: apply changed something", got)
 	}
 }

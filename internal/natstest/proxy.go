@@ -18,14 +18,16 @@ type Verdict int
 const (
 	Pass    Verdict = iota
 	Swallow         // the other side never sees it
+	Cut             // it gets through, then the connection is cut
 	Sever           // the connection is cut, and it does not get through
 )
 
 // Proxy stands between clients and a server and looks at every frame of the NATS
-// protocol.
+// protocol. Its two functions return what becomes of a frame, and the frame or
+// another in its place. They run one at a time; without one, everything passes.
 type Proxy struct {
-	FromClient func(frame []byte) Verdict // runs one at a time, as does FromServer; Pass where nil
-	FromServer func(frame []byte) Verdict
+	FromClient func(frame []byte) ([]byte, Verdict)
+	FromServer func(frame []byte) ([]byte, Verdict)
 
 	target string
 	mu     sync.Mutex // held while a function runs
@@ -46,7 +48,7 @@ func (p *Proxy) Start(tb testing.TB, target string) string {
 	all.Go(func() { p.accept(tb, listener, &all) })
 	tb.Cleanup(func() {
 		_ = listener.Close()
-		p.cut()
+		p.close()
 		all.Wait()
 	})
 	return "nats://" + listener.Addr().String()
@@ -70,7 +72,7 @@ func (p *Proxy) accept(tb testing.TB, listener net.Listener, all *sync.WaitGroup
 	}
 }
 
-// keep remembers connections that are to be closed with the Proxy.
+// keep remembers connections that are to be cut.
 func (p *Proxy) keep(conns ...net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,11 +82,19 @@ func (p *Proxy) keep(conns ...net.Conn) {
 	}
 }
 
-func (p *Proxy) cut() {
+// CutAll cuts every connection. New ones can be made.
+func (p *Proxy) CutAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
 	closeAll(p.conns)
+	p.conns = nil
+}
+
+func (p *Proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.CutAll()
 }
 
 func closeAll(conns []net.Conn) {
@@ -94,7 +104,7 @@ func closeAll(conns []net.Conn) {
 }
 
 // copy hands frames on until one side is gone.
-func (p *Proxy) copy(to, from net.Conn, look func([]byte) Verdict) {
+func (p *Proxy) copy(to, from net.Conn, look func([]byte) ([]byte, Verdict)) {
 	defer closeAll([]net.Conn{to, from})
 	reader := bufio.NewReaderSize(from, 64<<10)
 	for {
@@ -102,21 +112,35 @@ func (p *Proxy) copy(to, from net.Conn, look func([]byte) Verdict) {
 		if err != nil {
 			return
 		}
-		switch p.judge(frame, look) {
-		case Pass:
+		frame, what := p.judge(frame, look)
+		if what == Pass || what == Cut {
 			if _, err := to.Write(frame); err != nil {
 				return
 			}
-		case Swallow:
+		}
+		switch what {
+		case Cut:
+			letRead(to, from)
+			return
 		case Sever:
 			return
+		case Pass, Swallow:
 		}
 	}
 }
 
-func (p *Proxy) judge(frame []byte, look func([]byte) Verdict) Verdict {
+// letRead ends both connections once the other side has read what was sent to it.
+func letRead(to, from net.Conn) {
+	if tcp, ok := to.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	_ = from.Close()
+	_, _ = io.Copy(io.Discard, to)
+}
+
+func (p *Proxy) judge(frame []byte, look func([]byte) ([]byte, Verdict)) ([]byte, Verdict) {
 	if look == nil {
-		return Pass
+		return frame, Pass
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

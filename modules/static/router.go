@@ -39,7 +39,7 @@ func (r *Router) UsersForStates(ctx context.Context, states []presence.UserState
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("route by list: %w", err)
 	}
-	given := make(map[presence.UserID][]presence.UserState)
+	var given map[presence.UserID][]presence.UserState
 	for first := 0; first < len(states); {
 		group, listed := r.recipients.group(states[first].UserID)
 		after := first + 1
@@ -47,7 +47,11 @@ func (r *Router) UsersForStates(ctx context.Context, states []presence.UserState
 			after++
 		}
 		if listed {
-			give(given, r.recipients.answers[group], states[first:after:after])
+			recipients := r.recipients.answers[group]
+			if given == nil {
+				given = make(map[presence.UserID][]presence.UserState, len(recipients))
+			}
+			give(given, recipients, states[first:after:after])
 		}
 		first = after
 	}

@@ -32,14 +32,14 @@ func isAck(frame []byte) bool {
 }
 
 // once has the first frame that fits meet its verdict, and lets the others pass.
-func once(fits func([]byte) bool, verdict natstest.Verdict) func([]byte) natstest.Verdict {
+func once(fits func([]byte) bool, verdict natstest.Verdict) func([]byte) ([]byte, natstest.Verdict) {
 	met := false
-	return func(frame []byte) natstest.Verdict {
+	return func(frame []byte) ([]byte, natstest.Verdict) {
 		if met || !fits(frame) {
-			return natstest.Pass
+			return frame, natstest.Pass
 		}
 		met = true
-		return verdict
+		return frame, verdict
 	}
 }
 
@@ -347,11 +347,11 @@ func TestPublisherEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	ctx, end := context.WithCancelCause(t.Context())
-	proxy := &natstest.Proxy{FromServer: func(frame []byte) natstest.Verdict {
+	proxy := &natstest.Proxy{FromServer: func(frame []byte) ([]byte, natstest.Verdict) {
 		if isAck(frame) {
-			return natstest.Swallow
+			return frame, natstest.Swallow
 		}
-		return natstest.Pass
+		return frame, natstest.Pass
 	}}
 	p, err := newClient(t, proxy.Start(t, s.server.URL())).Publisher(ctx, client.DefaultPublisherConfig())
 	if err != nil {

@@ -210,12 +210,19 @@ func TestCurrentStates(t *testing.T) {
 func TestQueryErrorsHaveACode(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	c := newClient(t, s.server.URL())
+	nc := natstest.Connect(t, s.server.URL())
+	c, err := client.New(nc, client.DefaultPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := c.InterestedUsers(t.Context(), presence.MustUserID(alice)); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("InterestedUsers() = %v without a worker, want that nobody answers", err)
 	}
+	if told := nc.Stats().InMsgs; told != 5 {
+		t.Errorf("the server has told %d times that nobody is there, want 5", told)
+	}
 	s.work(t, routes{})
-	_, err := collect(c.CurrentStates(t.Context(), users(1), presence.MustUserID(eva)))
+	_, err = collect(c.CurrentStates(t.Context(), users(1), presence.MustUserID(eva)))
 	q, ok := errors.AsType[*wire.QueryError](err)
 	if !ok || q.Code != wire.CodeNotLocal || !strings.Contains(q.Error(), `for is "`+eva) {
 		t.Errorf("CurrentStates() for %s = %v, want code 403 and a sentence", eva, err)
@@ -237,10 +244,12 @@ func TestQueryIsAskedAgainWhereAReplicaCannotAnswer(t *testing.T) {
 	s.play(t, wire.InterestedUsers, reply{code: "503"}, reply{code: "503"}, reply{answer: []byte(`{"all_users":true}`)})
 	s.play(t, wire.SendOnlinePresence, reply{code: "503"})
 	c := newClient(t, s.server.URL())
-	if interest, err := c.InterestedUsers(t.Context(), presence.MustUserID(alice)); err != nil || !interest.All {
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	if interest, err := c.InterestedUsers(ctx, presence.MustUserID(alice)); err != nil || !interest.All {
 		t.Errorf("InterestedUsers() = %v, %v, want the answer of the third attempt", interest, err)
 	}
-	_, err := c.SendOnlinePresence(t.Context(), users(1))
+	_, err := c.SendOnlinePresence(ctx, users(1))
 	if q, ok := errors.AsType[*wire.QueryError](err); !ok || q.Code != wire.CodeUnavailable || !strings.Contains(err.Error(), "not now") {
 		t.Errorf("SendOnlinePresence() = %v, want code 503 in the end", err)
 	}
@@ -323,7 +332,9 @@ func TestQueryPagesHaveToAdvance(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := collect(interest.Users(t.Context()))
+			ctx, cancel := context.WithTimeout(t.Context(), bound)
+			defer cancel()
+			got, err := collect(interest.Users(ctx))
 			if err == nil || len(got) != 1 || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("users are %v, %v, want one and an error", got, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func of(user int, fields string) presence.UserState {
 func TestBoundOnStatesLosesNothing(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
-	far.answers(unreachable)
+	release := far.holdsUp()
 	c := config()
 	c.MaxStates = 10
 	made := s.run(t, c, far.send)
@@ -39,7 +40,7 @@ func TestBoundOnStatesLosesNothing(t *testing.T) {
 	if err := made.Ready(); err == nil || !strings.Contains(err.Error(), "holding as much as configured") {
 		t.Errorf("Ready() = %v, want that it is full", err)
 	}
-	far.takes()
+	release()
 	wantUsers(t, far, 50)
 	s.awaitDone(t)
 	eventually(t, "readiness", func() bool { return made.Ready() == nil })
@@ -48,7 +49,7 @@ func TestBoundOnStatesLosesNothing(t *testing.T) {
 func TestBoundOnBytesLosesNothing(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
-	far.answers(unreachable)
+	release := far.holdsUp()
 	c := config()
 	c.MaxBytes = 1 << 20
 	made := s.run(t, c, far.send)
@@ -61,9 +62,57 @@ func TestBoundOnBytesLosesNothing(t *testing.T) {
 	if held < 17 || held > 60 { // 1 MiB, and what was asked for before it was reached
 		t.Errorf("%d deliveries of 60 kB are held, want about 1 MiB", held)
 	}
-	far.takes()
+	release()
 	wantUsers(t, far, 80)
 	s.awaitDone(t)
+}
+
+func TestDestinationThatFailsLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		bound    func(c *sender.Config)
+		dead     func(i int) presence.UserState // for the destination that fails
+		want     int                            // users of those
+		deferred bool                           // some of them are left to the server
+	}{
+		{"users", func(c *sender.Config) { c.MaxStates = 10 }, func(i int) presence.UserState { return of(i, `"state":"online"`) }, 50, true},
+		{"updates of one user", func(c *sender.Config) { c.MaxStates = 10 }, func(i int) presence.UserState {
+			return says(uint64(i+1), strconv.Itoa(i)) //nolint:gosec // A small number.
+		}, 1, false},
+		{"bytes", func(c *sender.Config) { c.MaxBytes = 1 << 20 }, func(i int) presence.UserState {
+			return of(i, `"state":"online","status_msg":"`+strings.Repeat("x", 60_000)+`"`)
+		}, 50, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, far := newSite(t), newServers()
+			far.answers(func(_ context.Context, b sender.Batch) error {
+				if b.Destination.String() == "somewhere.org" {
+					return &sender.Unsent{Err: errRefused}
+				}
+				return nil
+			})
+			c := config()
+			tt.bound(&c)
+			c.AckWait = time.Second
+			made := s.run(t, c, far.send)
+			for i := range 50 {
+				s.commit(t, eva, tt.dead(i))
+			}
+			for i := range 50 {
+				s.commit(t, "@zoe:elsewhere.net", of(i, `"state":"online"`))
+			}
+			wantUsers(t, far, 50)
+			if left := made.measured(t, "presence_router_sender_states", "deferred"); (left > 0) != tt.deferred {
+				t.Errorf("%d states are left to the server, want some: %t", left, tt.deferred)
+			}
+			far.takes()
+			wantUsers(t, far, tt.want)
+			s.awaitDone(t)
+			made.awaitHeld(t, 0)
+		})
+	}
 }
 
 // wantUsers waits for the states of n users, each once.
@@ -155,6 +204,32 @@ func TestRetryTimeIsHonoured(t *testing.T) {
 	}
 }
 
+func TestPausesGrowToTheLongestWithJitter(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	tries := make(chan time.Time, 1000)
+	far.answers(func(context.Context, sender.Batch) error {
+		tries <- time.Now()
+		return errRefused
+	})
+	c := config()
+	c.FirstRetry, c.LongestRetry = 10*time.Millisecond, 50*time.Millisecond
+	s.run(t, c, far.send)
+	s.commit(t, eva, says(1, "first"))
+	var pauses []time.Duration
+	for last := await(t, tries, "try"); len(pauses) < 34; {
+		next := await(t, tries, "try")
+		pauses, last = append(pauses, next.Sub(last)), next
+	}
+	const growing = 4 // pauses before the longest
+	if least := slices.Min(pauses[:growing]); least < c.FirstRetry/2 {
+		t.Errorf("a pause is %v, want half of %v or more", least, c.FirstRetry)
+	}
+	if least := slices.Min(pauses[growing:]); least < c.LongestRetry/2 || least >= c.LongestRetry {
+		t.Errorf("the shortest of the long pauses is %v, want half of %v or more, and less than that", least, c.LongestRetry)
+	}
+}
+
 func TestOneBatchPerDestinationIsUnderWay(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
@@ -239,7 +314,7 @@ func TestManyStatesMakeSeveralEDUs(t *testing.T) {
 	c := config()
 	c.MaxEDUs = 3
 	s.run(t, c, far.send)
-	var many, large []presence.UserState
+	var many, large, full []presence.UserState
 	for i := range 170 {
 		many = append(many, of(i, `"state":"online"`))
 	}
@@ -247,17 +322,21 @@ func TestManyStatesMakeSeveralEDUs(t *testing.T) {
 		large = append(large, of(i, `"state":"online","status_msg":"`+strings.Repeat(`\u0001☕`, 3_000)+`"`)) // 27 kB
 	}
 	large = append(large, of(5, `"state":"online","status_msg":"`+strings.Repeat("\u2028", 21_000)+`"`)) // shortened, to fit at all
+	for i := range 50 {
+		full = append(full, of(i, `"state":"online","status_msg":"`+strings.Repeat("x", 1300)+`"`)) // 46 of them nearly fill an EDU
+	}
 	s.commit(t, eva, many...)
 	s.commit(t, "@zoe:elsewhere.net", large...)
-	for range 3 {
-		b := far.next(t)
-		if b.Destination.String() == "elsewhere.net" {
+	s.commit(t, "@max:full.net", full...)
+	for range 4 {
+		switch b := far.next(t); {
+		case b.Destination.String() == "elsewhere.net":
 			wantSizes(t, b, 2, 2, 2)
-			continue
-		}
-		if len(b.Contents) == 3 {
+		case b.Destination.String() == "full.net":
+			wantSizes(t, b, 46, 4)
+		case len(b.Contents) == 3:
 			wantSizes(t, b, 50, 50, 50)
-		} else {
+		default:
 			wantSizes(t, b, 20)
 		}
 	}

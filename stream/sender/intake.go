@@ -20,6 +20,7 @@ const (
 	heartbeat    = time.Second
 	fetchBatch   = 256
 	fetchBytes   = 2 << 20 // more than the server's largest message
+	deferredRoom = 10      // what may be left to the server, in bounds on what is held
 	group        = "sender"
 	consumerText = "deliveries to other servers, on their way"
 )
@@ -84,7 +85,7 @@ func (i *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckExplicitPolicy,
 		AckWait:        i.config.AckWait,
-		MaxAckPending:  i.config.MaxStates,
+		MaxAckPending:  deferredRoom * i.config.MaxStates,
 		MaxDeliver:     -1,
 		PriorityPolicy: jetstream.PriorityPolicyPinned,
 		PriorityGroups: []string{group},

@@ -1,6 +1,8 @@
 package sender
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -44,6 +46,23 @@ func newLane(r route, c Config) *lane {
 }
 
 func (l *lane) hasWork() bool { return l.sending != nil || len(l.waiting) > 0 }
+
+// held returns how many states wait or are in the batch.
+func (l *lane) held() int {
+	if l.sending == nil {
+		return len(l.waiting)
+	}
+	return len(l.waiting) + len(l.sending.entries)
+}
+
+// entries returns those that wait and those in the batch.
+func (l *lane) entries() []*entry {
+	all := slices.Collect(maps.Values(l.waiting))
+	if l.sending != nil {
+		all = slices.AppendSeq(all, maps.Values(l.sending.entries))
+	}
+	return all
+}
 
 // put adds an entry or merges it with the one of the same user. It returns how many
 // entries that makes more.

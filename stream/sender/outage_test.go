@@ -145,6 +145,30 @@ func TestWhatADeadSenderHeldComesAgain(t *testing.T) {
 	s.awaitDone(t)
 }
 
+func TestWhatIsHeldDoesNotComeAgain(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	far.answers(refuse)
+	c := config()
+	c.AckWait = time.Second
+	s.run(t, c, far.send)
+	s.commit(t, eva, says(1, "first"))
+	await(t, far.tried, "try")
+	consumer, err := s.js.Consumer(t.Context(), s.subjects.DeliveriesStream(), "federate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); time.Since(began) < 2*c.AckWait; await(t, far.tried, "try") {
+		info, err := consumer.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.NumRedelivered > 0 {
+			t.Fatal("what is held was delivered again")
+		}
+	}
+}
+
 func TestStoppedSenderGivesBackAtOnce(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
@@ -163,16 +187,11 @@ func TestStoppedSenderGivesBackAtOnce(t *testing.T) {
 func TestStopWaitsForBatchesUnderWay(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
-	var stopping sync.WaitGroup
-	far.answers(func(context.Context, sender.Batch) error {
-		stopping.Wait()
-		return nil
-	})
-	stopping.Add(1)
+	release := far.holdsUp()
 	made := s.run(t, config(), far.send)
 	s.commit(t, eva, says(1, "first"))
 	await(t, far.tried, "try")
-	time.AfterFunc(50*time.Millisecond, stopping.Done)
+	time.AfterFunc(50*time.Millisecond, release)
 	made.stop()
 	wantBatch(t, far.next(t), entry("first"))
 	s.awaitDone(t)
@@ -241,6 +260,7 @@ func TestRedeliveryAndReplay(t *testing.T) {
 		{name: "altered for another recipient", to: "@joe:somewhere.org", state: altered, want: "for joe"},
 		{name: "older, asked for", header: nats.Header{"Presence-Replay": {"1"}}, to: eva, state: says(3, "third")},
 		{name: "the same, asked for", header: nats.Header{"Presence-Replay": {"1"}}, to: eva, state: says(5, "fifth"), want: "fifth"},
+		{name: "the same, asked for again", header: nats.Header{"Presence-Replay": {"1"}}, to: eva, state: says(5, "fifth"), want: "fifth"},
 		{name: "made up by a router", to: eva, state: says(0, "made up"), want: "made up"},
 		{name: "newer", to: eva, state: says(6, "sixth"), want: "sixth"},
 	}

@@ -21,6 +21,7 @@ type outbox struct {
 
 	mu       sync.Mutex
 	held     map[uint64]*delivery // by sequence, until the server knows that they are done
+	open     int                  // those of held that are not done
 	done     []*delivery          // to be acknowledged
 	lanes    map[route]*lane
 	schedule schedule
@@ -62,11 +63,11 @@ func (o *outbox) add(d *delivery, received wire.ReceivedDelivery) {
 			o.finishIfDone(have)
 			return
 		}
-		have.void = true
-		o.bytes -= deliveryBytes
+		o.invalidate(have)
 	}
 	o.held[d.sequence] = d
 	o.bytes += deliveryBytes
+	o.open++
 	d.open = 1 // until all its states are taken over
 	for i, state := range received.States {
 		d.open++
@@ -146,6 +147,9 @@ func (o *outbox) plan(l *lane) {
 // close notes that one state of d is sent or given up.
 func (o *outbox) close(d *delivery) {
 	d.open--
+	if d.open == 0 && !d.void {
+		o.open--
+	}
 	o.finishIfDone(d)
 }
 

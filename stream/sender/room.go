@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// awaitRoom waits until more may be taken over, or ctx ends.
+// awaitRoom makes room where destinations that fail take too much of it, else waits
+// until more may be taken over, or ctx ends.
 func (o *outbox) awaitRoom(ctx context.Context) {
 	for ctx.Err() == nil {
+		o.relieve()
 		full, room := o.full()
 		if !full {
 			return
@@ -25,8 +27,88 @@ func (o *outbox) awaitRoom(ctx context.Context) {
 func (o *outbox) full() (bool, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	full := o.states >= o.config.MaxStates || len(o.held) >= o.config.MaxStates || o.bytes >= o.config.MaxBytes
-	return full, o.room
+	return o.exceeded(len(o.held)), o.room
+}
+
+// exceeded reports whether what is held, with that many deliveries, is all there is
+// room for.
+func (o *outbox) exceeded(deliveries int) bool {
+	return o.states >= o.config.MaxStates || deliveries >= o.config.MaxStates || o.bytes >= o.config.MaxBytes
+}
+
+// relieve makes room where none is left, at the expense of destinations that fail:
+// what newer states stand for is done, then those that have most leave some to the
+// server, which delivers it again after the wait for its acknowledgement.
+func (o *outbox) relieve() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.exceeded(len(o.held)) {
+		return
+	}
+	for _, l := range o.lanes {
+		if l.failures > 0 {
+			o.doneWithMerged(l)
+		}
+	}
+	for o.exceeded(o.open) {
+		l, waiting, others := o.failing()
+		if waiting <= others {
+			return // Destinations that work will make room.
+		}
+		queue := l.front()
+		for _, e := range queue[len(queue)/2:] {
+			l.remove(e)
+			o.leaveToServer(e)
+		}
+	}
+}
+
+func (o *outbox) doneWithMerged(l *lane) {
+	for _, e := range l.entries() {
+		for _, d := range e.merged {
+			o.close(d)
+		}
+		e.merged = nil
+	}
+}
+
+// failing returns the failing lane that most states wait on, how many wait on all such
+// lanes, and how many are held for other destinations.
+func (o *outbox) failing() (largest *lane, waiting, others int) {
+	others = o.states
+	for _, l := range o.lanes {
+		if l.failures == 0 {
+			continue
+		}
+		if largest == nil || len(l.waiting) > len(largest.waiting) {
+			largest = l
+		}
+		waiting += len(l.waiting)
+		others -= l.held()
+	}
+	return largest, waiting, others
+}
+
+// leaveToServer lets go of an entry without being done with it.
+func (o *outbox) leaveToServer(e *entry) {
+	o.states--
+	o.bytes -= e.bytes()
+	o.became[deferred]++
+	for _, d := range e.deliveries() {
+		if o.held[d.sequence] == d {
+			delete(o.held, d.sequence)
+			o.invalidate(d)
+		}
+	}
+}
+
+// invalidate has d not be acknowledged.
+func (o *outbox) invalidate(d *delivery) {
+	d.void = true
+	o.bytes -= deliveryBytes
+	if d.open > 0 {
+		o.open--
+	}
 }
 
 // left tells those who wait for room.

@@ -30,6 +30,20 @@ func newServers() *servers {
 // answers has batches answered so from now on.
 func (s *servers) answers(answer func(context.Context, sender.Batch) error) { s.answer.Store(&answer) }
 
+// holdsUp has batches neither taken nor refused until it is released.
+func (s *servers) holdsUp() (release func()) {
+	released := make(chan struct{})
+	s.answers(func(ctx context.Context, _ sender.Batch) error {
+		select {
+		case <-released:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return func() { close(released) }
+}
+
 // takes has batches taken from now on.
 func (s *servers) takes() { s.answer.Store(nil) }
 

@@ -19,6 +19,7 @@ const (
 	sent       outcome = "sent"
 	merged     outcome = "merged"     // another state or delivery stands for it
 	stale      outcome = "stale"      // too old
+	deferred   outcome = "deferred"   // left to the server, which delivers it again
 	unsendable outcome = "unsendable" // of a user of another server, or too long
 )
 

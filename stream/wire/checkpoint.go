@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/presence-router/presence-router/routing/presence"
@@ -12,14 +13,19 @@ import (
 
 // Checkpoint says how far a partition is committed.
 type Checkpoint struct {
-	Epoch    int64           `json:"epoch"`          // ms, as in deliveries
-	Sequence uint64          `json:"sequence"`       // last update that is committed, 0 for none; see After
-	Time     time.Time       `json:"time"`           // when that update was stored
-	Created  time.Time       `json:"created"`        // when the updates stream was created
-	Worker   string          `json:"worker"`         // who wrote the checkpoint
-	Commit   string          `json:"commit"`         // unique to the commit that wrote it
-	After    presence.UserID `json:"after,omitzero"` // last recipient that the update at Sequence is committed for, where that one is half committed
+	Epoch    int64           `json:"epoch"`           // ms, as in deliveries
+	Sequence uint64          `json:"sequence"`        // last update that is committed, 0 for none; see After
+	Time     time.Time       `json:"time"`            // when that update was stored
+	Created  time.Time       `json:"created"`         // when the updates stream was created
+	Worker   string          `json:"worker"`          // who wrote the checkpoint
+	Commit   string          `json:"commit"`          // unique to the commit that wrote it
+	After    presence.UserID `json:"after,omitzero"`  // last recipient that the update at Sequence is committed for, where that one is half committed
+	Batch    string          `json:"batch,omitempty"` // fast-ingest batch that is storing messages about the updates behind the position, "" for none
+	Tail     uint64          `json:"tail,omitempty"`  // sequence in the deliveries stream behind which such messages begin, where that is not the checkpoint's own
 }
+
+// maxBatchID is how long the ID of a batch may be (NATS ADR-50).
+const maxBatchID = 64
 
 // AppendCheckpoint appends c as JSON to dst, times in UTC to the nanosecond.
 func AppendCheckpoint(dst []byte, c Checkpoint) []byte {
@@ -31,6 +37,12 @@ func AppendCheckpoint(dst []byte, c Checkpoint) []byte {
 	dst = appendText(append(dst, `,"commit":`...), c.Commit)
 	if !c.After.IsZero() {
 		dst = appendText(append(dst, `,"after":`...), c.After.String())
+	}
+	if c.Batch != "" {
+		dst = appendText(append(dst, `,"batch":`...), c.Batch)
+	}
+	if c.Tail > 0 {
+		dst = strconv.AppendUint(append(dst, `,"tail":`...), c.Tail, 10)
 	}
 	return append(dst, '}')
 }
@@ -71,6 +83,9 @@ func (c Checkpoint) Validate() error {
 	}
 	if c.Commit == "" {
 		errs = append(errs, errors.New("commit is missing, want the ID of a commit"))
+	}
+	if len(c.Batch) > maxBatchID || strings.ContainsAny(c.Batch, ".*> \t\r\n") {
+		errs = append(errs, fmt.Errorf("batch is %s, want at most %d bytes without . * > and white space", quoteShort(c.Batch), maxBatchID))
 	}
 	return errors.Join(errs...)
 }

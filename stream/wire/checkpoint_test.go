@@ -25,6 +25,8 @@ func checkpoint() wire.Checkpoint {
 func TestCheckpointGolden(t *testing.T) {
 	whole, none := checkpoint(), checkpoint()
 	whole.After = presence.UserID{}
+	open := whole
+	open.Batch, open.Tail = "worker-1-78", 4711
 	none.Sequence, none.Time, none.Epoch = 0, time.Time{}, 0
 	tests := []struct {
 		name string
@@ -33,6 +35,7 @@ func TestCheckpointGolden(t *testing.T) {
 		{"checkpoint.json", whole},
 		{"checkpoint_slice.json", checkpoint()},
 		{"checkpoint_none.json", none},
+		{"checkpoint_open.json", open},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,6 +73,7 @@ func TestDecodeCheckpointRefuses(t *testing.T) {
 		{"epoch negative", `{` + sequence + `,` + created + `,"epoch":-7,"worker":"w","commit":"c"}`, []string{"epoch is missing or -7"}},
 		{"time", `{` + sequence + `,"time":"now"}`, []string{`"now"`}},
 		{"after", `{` + sequence + `,"after":"alice"}`, []string{"alice", "does not start with @"}},
+		{"batch", `{` + sequence + `,"epoch":1,` + created + `,"worker":"w","commit":"c","batch":"a.b"}`, []string{`batch is "a.b", want at most 64 bytes without . * > and white space`}},
 		{"the rest missing", `{` + sequence + `,"epoch":1}`, []string{"created is missing", "worker is missing", "commit is missing"}},
 	}
 	for _, tt := range tests {

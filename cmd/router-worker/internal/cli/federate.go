@@ -1,13 +1,9 @@
 package cli
 
 import (
-	"context"
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
-	"github.com/presence-router/presence-router/internal/fault"
 )
 
 func (p *program) federate() *cobra.Command {
@@ -25,21 +21,5 @@ ends comes again when the next one starts.`,
 	}
 	p.configFlag(command)
 	p.natsFlag(command)
-	return p.does(command, p.runFederate)
-}
-
-func (p *program) runFederate(ctx context.Context, _ []string) error {
-	c, err := p.load()
-	if err != nil {
-		return err
-	}
-	process := operate.Process{
-		Config: c, Environ: p.Environ, Version: p.buildInfo().Version,
-		Log: operate.NewLogger(p.Stderr, c.Log),
-	}
-	err = process.Federate(ctx)
-	if errors.As(err, new(*fault.Field)) {
-		return faulty(err)
-	}
-	return explain(err)
+	return p.does(command, p.process(operate.Process.Federate))
 }

@@ -26,21 +26,23 @@ exits with 0; a second signal exits at once with 1.`,
 	}
 	p.configFlag(command)
 	p.natsFlag(command)
-	return p.does(command, p.runWorker)
+	return p.does(command, p.process(operate.Process.Run))
 }
 
-func (p *program) runWorker(ctx context.Context, _ []string) error {
-	c, err := p.load()
-	if err != nil {
-		return err
+// process returns what loads the configuration and works with it until ctx ends.
+func (p *program) process(work func(operate.Process, context.Context) error) func(context.Context, []string) error {
+	return func(ctx context.Context, _ []string) error {
+		c, err := p.load()
+		if err != nil {
+			return err
+		}
+		err = work(operate.Process{
+			Config: c, Environ: p.Environ, Version: p.buildInfo().Version,
+			Log: operate.NewLogger(p.Stderr, c.Log),
+		}, ctx)
+		if errors.As(err, new(*fault.Field)) {
+			return faulty(err)
+		}
+		return explain(err)
 	}
-	process := operate.Process{
-		Config: c, Environ: p.Environ, Version: p.buildInfo().Version,
-		Log: operate.NewLogger(p.Stderr, c.Log),
-	}
-	err = process.Run(ctx)
-	if errors.As(err, new(*fault.Field)) {
-		return faulty(err)
-	}
-	return explain(err)
 }

@@ -70,14 +70,10 @@ func writeWorkers(w io.Writer, workers []stream.WorkerStatus) {
 }
 
 func state(w stream.WorkerStatus) string {
-	switch {
-	case w.Missed:
-		return fmt.Sprintf("missed for %v", seconds(w.HeardAgo))
-	case w.Leaving:
+	if w.Leaving {
 		return "leaving"
-	default:
-		return "live"
 	}
+	return "live"
 }
 
 func writePartitions(w io.Writer, partitions []stream.PartitionStatus) {

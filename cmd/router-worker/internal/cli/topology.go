@@ -12,8 +12,10 @@ import (
 
 func (p *program) topology() *cobra.Command {
 	plan := &cobra.Command{
-		Use:     "plan",
-		Short:   "Show what apply would change",
+		Use:   "plan",
+		Short: "Show what apply would change",
+		Long: `Show what apply would change, and change nothing. Where apply would refuse to, the
+exit code is 1.`,
 		Example: "  router-worker topology plan --config config.yaml",
 		Args:    cobra.NoArgs,
 	}
@@ -48,6 +50,9 @@ func (p *program) changes(with func(*stream.Topology, context.Context) ([]stream
 				return err
 			}
 			changes, err := with(topology, ctx)
+			if err == nil {
+				err = stream.Refusal(changes)
+			}
 			if err != nil && changes == nil {
 				return err
 			}

@@ -1,0 +1,218 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// The operations of a fast-ingest batch (NATS ADR-50). The reply subject of each of
+// its messages ends in <batch>.<flow>.<gaps>.<sequence>.<operation>.$FI.
+const (
+	fastStart  = "0"
+	fastAppend = "1"
+	fastCommit = "2"
+	fastPing   = "4"
+
+	// fastFlow is after how many messages the server may say how far it is, which
+	// nobody here waits for; a gap ends the batch.
+	fastFlow = ".1000.fail."
+	fastEnd  = ".$FI"
+)
+
+// errGapInBatch says that messages of a batch did not arrive. Those before them are
+// stored.
+var errGapInBatch = errors.New("messages of the batch were lost on the way")
+
+// fastBatch sends one fast-ingest batch: the server stores each message as it
+// arrives and none behind one that is missing or refused. It is used by one
+// goroutine.
+type fastBatch struct {
+	nc    *nats.Conn
+	reply []byte // up to the sequence
+	base  int    // length of reply
+	sent  int
+	out   nats.Msg // reused: publishing copies it into the connection's buffer
+}
+
+// newFastBatch returns a batch whose answers come to a subject below inbox.
+func newFastBatch(nc *nats.Conn, inbox, id string) *fastBatch {
+	reply := append([]byte(inbox+"."+id), fastFlow...)
+	return &fastBatch{nc: nc, reply: reply, base: len(reply), out: nats.Msg{Header: nats.Header{}}}
+}
+
+// send sends a unit: a checkpoint that names the batch, the messages, and the
+// checkpoint that ends it. The first one has the batch refused unless the newest
+// checkpoint is still at the expected revision. A unit without messages is the last
+// one alone.
+func (b *fastBatch) send(begin fencedCheckpoint, messages []message, end []byte) error {
+	if len(messages) == 0 {
+		b.checkpoint(expectation(begin.revision))
+		return b.publish(begin.subject, end, fastCommit)
+	}
+	b.checkpoint(expectation(begin.revision))
+	if err := b.publish(begin.subject, begin.data, fastStart); err != nil {
+		return err
+	}
+	clear(b.out.Header)
+	for _, m := range messages {
+		setHeader(b.out.Header, wire.SourceHeader, m.source)
+		setHeader(b.out.Header, traceHeader, m.trace)
+		if err := b.publish(m.subject, m.data, fastAppend); err != nil {
+			return err
+		}
+	}
+	clear(b.out.Header)
+	b.checkpoint("")
+	return b.publish(begin.subject, end, fastCommit)
+}
+
+func (b *fastBatch) checkpoint(expected string) {
+	setHeader(b.out.Header, jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	setHeader(b.out.Header, jetstream.MsgTTLHeader, "never")
+	setHeader(b.out.Header, jetstream.ExpectedLastSubjSeqHeader, expected)
+}
+
+func (b *fastBatch) publish(subject string, data []byte, operation string) error {
+	b.sent++
+	b.reply = strconv.AppendInt(b.reply[:b.base], int64(b.sent), 10)
+	b.reply = append(append(append(b.reply, '.'), operation...), fastEnd...)
+	b.out.Subject, b.out.Reply, b.out.Data = subject, string(b.reply), data
+	if err := b.nc.PublishMsg(&b.out); err != nil {
+		return fmt.Errorf("publish to %s: %w", subject, err)
+	}
+	return nil
+}
+
+// fastAnswer is what the server says of a fast-ingest batch: how far it is, which
+// says nothing here, or at its end, how much of it is stored.
+type fastAnswer struct {
+	Batch    string `json:"batch"` // "" but at the end
+	Count    int    `json:"count"` // messages that are stored
+	Sequence uint64 `json:"seq"`   // of the last of them, in the stream
+}
+
+// decodeFastAnswer returns what m says. The error is why the server takes no more.
+func decodeFastAnswer(m *nats.Msg) (fastAnswer, error) {
+	if bytes.HasPrefix(m.Data, []byte(`{"type":"ack"`)) {
+		return fastAnswer{}, nil
+	}
+	if m.Header.Get("Status") == "503" {
+		return fastAnswer{}, nats.ErrNoResponders
+	}
+	var answer struct {
+		fastAnswer
+
+		Type  string              `json:"type"` // "gap" or "err" while the batch goes on, else ""
+		Error *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &answer); {
+	case err != nil:
+		return fastAnswer{}, fmt.Errorf("decode the answer %.80q: %w", m.Data, err)
+	case answer.Error != nil:
+		return fastAnswer{}, answer.Error
+	case answer.Type == "gap":
+		return fastAnswer{}, errGapInBatch
+	}
+	return answer.fastAnswer, nil
+}
+
+// Error codes of the server that nats.go has no names for.
+const (
+	codeFastDisabled jetstream.ErrorCode = 10205
+	codeUnknownBatch jetstream.ErrorCode = 10208
+)
+
+// end has the server take no message of a batch any more, whoever sends it: it
+// sends one itself that leaves a gap. It returns the sequence behind which nothing of
+// the batch is stored.
+func (c *claimer) end(ctx context.Context, partition partitionID, batch string) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	nc := c.js.Conn()
+	inbox := nc.NewInbox()
+	answers, err := nc.SubscribeSync(inbox + ".>")
+	if err != nil {
+		return 0, fmt.Errorf("end batch %s: %w", batch, err)
+	}
+	defer func() { _ = answers.Unsubscribe() }() // It fails without a connection, and then it is gone as well.
+	b := newFastBatch(nc, inbox, batch)
+	b.sent = math.MaxInt - 1
+	if err := b.publish(partition.checkpoint(c.subjects), nil, fastPing); err != nil {
+		return 0, fmt.Errorf("end batch %s: %w", batch, err)
+	}
+	for {
+		m, err := answers.NextMsgWithContext(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("end batch %s: %w", batch, err)
+		}
+		answer, err := decodeFastAnswer(m)
+		switch {
+		case errors.Is(err, errGapInBatch): // How much is stored follows.
+		case isUnknown(err), isDisabled(err): // It is not open, and cannot be opened: its checkpoint is not expected any more.
+			return math.MaxUint64, nil
+		case err != nil:
+			return 0, fmt.Errorf("end batch %s: %w", batch, err)
+		case answer.Batch == batch:
+			return answer.Sequence, nil
+		}
+	}
+}
+
+func isUnknown(err error) bool  { return hasCode(err, codeUnknownBatch) }
+func isDisabled(err error) bool { return hasCode(err, codeFastDisabled) }
+
+func hasCode(err error, code jetstream.ErrorCode) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == code
+}
+
+// allowsFast reports whether units may be committed by fast ingest. Replicas could
+// forget that a batch was ended, see docs/decisions/0020.
+func (c *claimer) allowsFast(ctx context.Context) (bool, error) {
+	if !c.fastIngest {
+		return false, nil
+	}
+	stream, err := c.js.Stream(ctx, c.subjects.DeliveriesStream())
+	if err != nil {
+		return false, fmt.Errorf("look up stream %s: %w", c.subjects.DeliveriesStream(), err)
+	}
+	config := stream.CachedInfo().Config
+	return config.AllowBatchPublish && config.Replicas == 1, nil
+}
+
+// setHeader puts one header value; "" takes the header away.
+func setHeader(h nats.Header, key, value string) {
+	switch values := h[key]; {
+	case value == "":
+		delete(h, key)
+	case values == nil:
+		h[key] = []string{value}
+	default:
+		values[0] = value
+	}
+}
+
+// batchOf returns the ID of the batch that an answer to a subject below inbox is
+// about.
+func batchOf(inbox, subject string) string {
+	id, _, _ := strings.Cut(strings.TrimPrefix(subject, inbox+"."), ".")
+	return id
+}
+
+// isFirst reports whether an answer to subject is about the first message of a batch.
+func isFirst(subject string) bool {
+	subject = strings.TrimSuffix(subject, fastEnd)
+	at := strings.LastIndexByte(subject, '.')
+	return at >= 0 && strings.HasSuffix(subject[:at], ".1")
+}

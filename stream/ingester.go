@@ -1,0 +1,343 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// ingester commits the units of partitions by fast ingest: each as a batch of its
+// own, one at a time of each partition. The server stores the messages as they
+// come, the checkpoint last. Where it says how many it has stored, and takes no more
+// for now, the rest follows later. Where it says nothing, the partition is claimed
+// anew, which finds what is stored.
+type ingester struct {
+	commits
+
+	inbox string // answers come to subjects below it
+	heard chan *nats.Msg
+
+	// Of the goroutine in run alone.
+	lanes    map[*partition]*lane
+	ready    []*lane            // those with a unit that waits for room
+	flights  map[string]*flight // by batch
+	inFlight int                // messages
+	bytes    int                // of the data in flight
+	begun    int                // flights
+	found    chan *flight       // whose outcome was looked up
+	rested   chan *lane         // that may go on
+}
+
+// The bounds of what is in flight.
+const (
+	maxInFlight = 4000 // messages; the server drops what does not find room among 10,000
+	maxAnswers  = 16 << 10
+)
+
+// lane is what is to be committed of one partition.
+type lane struct {
+	partition *partition
+	waiting   []unit    // in order; no more than slots and one checkpoint
+	flight    *flight   // nil for none
+	upTo      position  // of the newest unit
+	idle      bool      // no unit on its way reaches upTo
+	sent      time.Time // when the newest checkpoint was
+	rests     bool      // the server did not take everything, and is not asked for a while
+	retry     *backoff.ExponentialBackOff
+}
+
+// flight is a unit on its way to the server.
+type flight struct {
+	lane  *lane
+	unit  unit
+	batch string          // and the commit of the checkpoint that begins it
+	next  wire.Checkpoint // that ends it
+	size  int             // messages, checkpoints included
+	began time.Time
+	links uint64 // how often the connection had been made again
+	cause error  // why the server took no more
+
+	looks  bool       // its outcome is looked up
+	stored int        // messages that the server says it stored, -1 where it says nothing
+	newest checkpoint // that was found then
+}
+
+var (
+	// errInterrupted is why a partition is claimed anew: part of a unit may be stored.
+	errInterrupted = errors.New("a commit was interrupted")
+	errNoAnswer    = errors.New("no answer within worker.commit_timeout")
+)
+
+// run commits what is staged until staged is closed and everything is committed,
+// or until ctx ends.
+func (c *ingester) run(ctx context.Context) {
+	due, late := time.NewTicker(c.config.CheckpointInterval), time.NewTicker(c.config.CommitTimeout/lateLooks)
+	defer due.Stop()
+	defer late.Stop()
+	c.arriving = c.staged
+	for c.arriving != nil || len(c.lanes) > 0 {
+		select {
+		case u, open := <-c.arriving:
+			c.receive(ctx, u, open)
+		case m := <-c.heard:
+			c.hear(ctx, m)
+		case f := <-c.found:
+			c.settle(ctx, f)
+		case l := <-c.rested:
+			c.resume(l)
+		case <-due.C:
+			c.renew()
+		case now := <-late.C:
+			c.expire(ctx, now)
+		case <-ctx.Done():
+			return
+		}
+		c.depart(ctx)
+	}
+}
+
+// listen has the server's answers heard until the function it returns is called.
+func (c *ingester) listen() (leave func(), err error) {
+	answers, err := c.nc.ChanSubscribe(c.inbox+".>", c.heard)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to answers of the server: %w", err)
+	}
+	return func() { _ = answers.Unsubscribe() }, nil // The connection may be closed by then.
+}
+
+// lateLooks is how often within the commit timeout it is looked what is late.
+const lateLooks = 8
+
+// receive takes one unit over. One that delivers nothing only moves the position,
+// and that can wait a while.
+func (c *ingester) receive(ctx context.Context, u unit, open bool) {
+	if !open {
+		c.arriving = nil
+		return
+	}
+	p := u.partition
+	if p.lost.Load() {
+		c.release(u)
+		return
+	}
+	l := c.lanes[p]
+	if l == nil {
+		l = &lane{partition: p, upTo: p.newest.position(), sent: time.Now(), retry: newBackOff()}
+		c.lanes[p] = l
+	}
+	switch {
+	case u.final:
+		u.upTo = l.upTo
+		c.place(l, u)
+	case len(u.messages) == 0:
+		l.upTo, l.idle = u.upTo, true
+		c.done(ctx, u)
+		c.release(u)
+	default:
+		c.place(l, u)
+	}
+}
+
+func (c *ingester) place(l *lane, u unit) {
+	l.upTo, l.idle = u.upTo, false
+	l.waiting = append(l.waiting, u)
+	if l.flight == nil && !l.rests && len(l.waiting) == 1 {
+		c.ready = append(c.ready, l)
+	}
+}
+
+// resume has a lane go on that rested.
+func (c *ingester) resume(l *lane) {
+	l.rests = false
+	if c.lanes[l.partition] == l {
+		c.ready = append(c.ready, l)
+	}
+}
+
+// renew has checkpoints written that are due: of positions that no message has
+// committed, and of partitions without updates.
+func (c *ingester) renew() {
+	for _, l := range c.lanes {
+		due := l.idle || time.Since(l.sent) > renewInterval
+		if due && !l.rests && l.flight == nil && len(l.waiting) == 0 {
+			c.place(l, unit{partition: l.partition, upTo: l.upTo})
+		}
+	}
+}
+
+// depart sends units that are ready, as far as there is room.
+func (c *ingester) depart(ctx context.Context) {
+	for len(c.ready) > 0 {
+		u := c.ready[0].waiting[0]
+		if c.inFlight > 0 && (c.inFlight+len(u.messages)-u.stored >= maxInFlight || c.bytes+u.bytes > maxGroupBytes) {
+			return
+		}
+		l := c.ready[0]
+		c.ready = c.ready[1:]
+		c.send(ctx, l)
+	}
+}
+
+func (c *ingester) send(ctx context.Context, l *lane) {
+	u, p := l.waiting[0], l.partition
+	l.waiting = l.waiting[1:]
+	c.begun++
+	id := fmt.Sprintf("%s-f%d", c.instance, c.begun)
+	f := &flight{
+		lane: l, unit: u, batch: id, next: p.checkpoint(u.upTo, c.config.ID, id+"-end"),
+		began: time.Now(), links: c.nc.Stats().Reconnects, stored: -1,
+	}
+	l.flight, l.sent = f, f.began
+	c.flights[id] = f
+	begin := p.newest.Checkpoint
+	begin.Worker, begin.Commit, begin.Batch, begin.Tail = c.config.ID, id, id, p.newest.tail()
+	b := newFastBatch(c.nc, c.inbox, id)
+	err := b.send(fencedCheckpoint{
+		subject: p.id.checkpoint(c.subjects), data: wire.AppendCheckpoint(nil, begin), revision: p.newest.revision,
+	}, u.messages[u.stored:], wire.AppendCheckpoint(nil, f.next))
+	f.size = b.sent
+	c.inFlight += f.size
+	c.bytes += u.bytes
+	if err != nil {
+		c.lookUp(ctx, f, err)
+	}
+}
+
+// hear takes an answer of the server over.
+func (c *ingester) hear(ctx context.Context, m *nats.Msg) {
+	f := c.flights[batchOf(c.inbox, m.Subject)]
+	if f == nil || f.looks {
+		return
+	}
+	answer, err := decodeFastAnswer(m)
+	switch {
+	case err != nil && isFirst(m.Subject): // The batch was not begun.
+		f.stored = 0
+		c.lookUp(ctx, f, err)
+	case err != nil:
+		f.cause = err // How much is stored follows.
+	case answer.Batch == "":
+	case answer.Count < f.size:
+		f.stored = answer.Count
+		c.lookUp(ctx, f, cmp.Or(f.cause, errGapInBatch))
+	default:
+		c.landed(ctx, f, answer.Sequence)
+	}
+}
+
+func (c *ingester) expire(ctx context.Context, now time.Time) {
+	for _, f := range c.flights {
+		if !f.looks && now.Sub(f.began) > c.config.CommitTimeout {
+			c.lookUp(ctx, f, cmp.Or(f.cause, errNoAnswer))
+		}
+	}
+}
+
+// landed notes that the server stored f whole, its checkpoint at revision.
+func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
+	l := f.lane
+	c.end(f)
+	c.stall.endedFor(l.partition.id.number)
+	l.retry.Reset()
+	l.partition.newest = checkpoint{Checkpoint: f.next, revision: revision}
+	c.telemetry.committed(ctx, time.Since(f.began), len(f.unit.messages)+1)
+	c.done(ctx, f.unit)
+	c.release(f.unit)
+	switch {
+	case f.unit.final:
+		delete(c.lanes, l.partition)
+	case len(l.waiting) > 0:
+		c.ready = append(c.ready, l)
+	}
+}
+
+func (c *ingester) end(f *flight) {
+	f.lane.flight = nil
+	delete(c.flights, f.batch)
+	c.inFlight -= f.size
+	c.bytes -= f.unit.bytes
+}
+
+// lookUp finds out what became of f, in the background.
+func (c *ingester) lookUp(ctx context.Context, f *flight, cause error) {
+	f.cause, f.looks = cause, true
+	partition := f.lane.partition.id
+	go func() {
+		for retry := newBackOff(); !ended(ctx); pause(ctx, retry.NextBackOff()) {
+			newest, err := c.checkpoints.read(ctx, partition)
+			if err == nil {
+				f.newest = newest
+				c.found <- f // There is a place for every partition.
+				return
+			}
+			c.stall.failedFor(partition.number, err)
+		}
+	}()
+}
+
+// settle decides what the newest checkpoint means for f.
+func (c *ingester) settle(ctx context.Context, f *flight) {
+	p, n := f.lane.partition, f.newest
+	switch n.Commit {
+	case f.next.Commit:
+		c.landed(ctx, f, n.revision)
+		return
+	case f.batch, p.newest.Commit: // It is begun, or not.
+		c.stall.failedFor(p.id.number, f.cause)
+		if f.stored >= 0 && !isDisabled(f.cause) && f.links == c.nc.Stats().Reconnects {
+			c.rest(f)
+		} else {
+			c.interrupt(f)
+		}
+	case "":
+		c.purged(p)
+		c.interrupt(f)
+	default:
+		reason := c.loses(p, n)
+		if !errors.Is(reason, errRolledBack) {
+			c.telemetry.fenced(ctx, p.id.number)
+		}
+		c.stall.forget(p.id.number)
+		c.lose(f, reason)
+	}
+}
+
+// rest has what the server did not take of f sent after a pause. On the same
+// connection, what it did not take cannot come after what is sent then.
+func (c *ingester) rest(f *flight) {
+	l := f.lane
+	c.end(f)
+	l.partition.newest = f.newest
+	f.unit.stored += max(0, f.stored-1)
+	l.waiting = slices.Insert(l.waiting, 0, f.unit)
+	l.rests = true
+	time.AfterFunc(l.retry.NextBackOff(), func() { c.rested <- l }) // There is a place for every lane.
+}
+
+// interrupt has the partition claimed anew, which finds out how much of f is stored,
+// also where the checkpoint is gone by then.
+func (c *ingester) interrupt(f *flight) {
+	p := f.lane.partition
+	p.newest.Tail = cmp.Or(p.newest.tail(), p.newest.revision)
+	p.newest.Batch = f.batch
+	c.lose(f, fmt.Errorf("%w: %w", errInterrupted, f.cause))
+}
+
+// lose ends the work on a partition.
+func (c *ingester) lose(f *flight, reason error) {
+	l := f.lane
+	c.end(f)
+	l.partition.lose(reason)
+	delete(c.lanes, l.partition)
+	for _, u := range append(l.waiting, f.unit) {
+		c.release(u)
+	}
+}
