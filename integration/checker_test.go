@@ -126,6 +126,11 @@ func TestCheckCatches(t *testing.T) {
 			map[integration.Fault]int{integration.Backwards: 1},
 		},
 		{
+			"a batch that was left half done is taken up again in smaller ones",
+			func(h *integration.History) { h.Deliveries[0].Source.Last = h.Deliveries[3].Source.Last },
+			map[integration.Fault]int{},
+		},
+		{
 			"a worker gets a partition back",
 			func(h *integration.History) { h.Checkpoints[1].Worker = "second" },
 			map[integration.Fault]int{},

@@ -42,13 +42,41 @@ func (c checkpoint) position() position {
 	return position{epoch: c.Epoch, sequence: c.Sequence, time: c.Time, created: c.Created, after: c.After}
 }
 
-// tail returns the sequence behind which messages of updates may be stored that the
-// position does not cover, 0 where there are none.
-func (c checkpoint) tail() uint64 {
-	if c.Tail == 0 && c.Batch != "" {
-		return c.revision
+// tail returns where messages may be stored about updates behind the position; its
+// From is 0 where there are none.
+func (c checkpoint) tail() wire.Tail {
+	t := c.Tail
+	if c.revision > 0 && t.From >= c.revision { // of a stream that was there before
+		t.From = 0
 	}
-	return c.Tail
+	if t.From == 0 && c.Batch != "" {
+		t.From = c.revision
+	}
+	if t.From == 0 {
+		return wire.Tail{}
+	}
+	return t
+}
+
+// open returns c as it stands while a batch is storing messages about updates up to
+// upTo.
+func (c checkpoint) open(batch string, upTo position) checkpoint {
+	t := c.tail()
+	t.To = 0
+	if upTo.sequence > t.Sequence {
+		t.Sequence, t.Time = upTo.sequence, upTo.time
+	}
+	c.Batch, c.Tail = batch, t
+	return c
+}
+
+// reached returns the position of the last update that messages may be stored about.
+func (c checkpoint) reached() position {
+	p := c.position()
+	if t := c.tail(); t.Sequence > p.sequence {
+		p.sequence, p.time = t.Sequence, t.Time
+	}
+	return p
 }
 
 func (p position) checkpoint(worker, commit string) wire.Checkpoint {

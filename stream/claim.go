@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -58,15 +57,19 @@ func (c *claimer) claim(ctx context.Context, partition partitionID, commit strin
 	if claimed.position.epoch, err = c.epoch(ctx, claimed.position, known.reached); err != nil {
 		return claim{}, err
 	}
-	if claimed.fast, err = c.allowsFast(ctx); err != nil {
+	replicated, err := c.chooseWay(ctx, &claimed)
+	if err != nil {
 		return claim{}, err
 	}
 	next := claimed.position.checkpoint(c.worker, commit)
 	next.Batch, next.Tail = found.Batch, found.tail()
+	if next.Epoch != found.Epoch { // The updates that the tail is about are gone.
+		next.Tail.Sequence, next.Tail.Time = 0, time.Time{}
+	}
 	if claimed.checkpoint, err = c.write(ctx, partition, found.revision, next); err != nil {
 		return claim{}, fmt.Errorf("claim partition %d: %w", partition.number, err)
 	}
-	if claimed.tail, err = c.tail(ctx, claimed); err != nil {
+	if err := c.readTail(ctx, &claimed, replicated); err != nil {
 		return claim{}, fmt.Errorf("claim partition %d: %w", partition.number, err)
 	}
 	return claimed, nil
@@ -84,23 +87,34 @@ func (c *claimer) find(ctx context.Context, partition partitionID, known earlier
 	return found, nil
 }
 
-// tail ends the batch that the checkpoint of a claim names, and reads what is stored
-// of it, and of those before it that were not finished either. Where the batch came
-// to its end just before, its last checkpoint is newer than the claim's, and the next
-// commit finds the partition lost.
-func (c *claimer) tail(ctx context.Context, claimed claim) (*tail, error) {
-	last := uint64(math.MaxUint64)
-	if batch := claimed.checkpoint.Batch; batch != "" {
+// readTail ends the batch that the checkpoint of a claim names, and reads what is
+// stored of it, and of those before it that were not finished either. Where the batch
+// came to its end just before, its last checkpoint is newer than the claim's, and the
+// next commit finds the partition lost.
+func (c *claimer) readTail(ctx context.Context, claimed *claim, replicated bool) error {
+	own := &claimed.checkpoint
+	t := own.tail()
+	if t.From == 0 {
+		return nil
+	}
+	if own.Batch != "" {
 		var err error
-		if last, err = c.end(ctx, claimed.partition, batch); err != nil {
-			return nil, err
+		if t.To, err = c.end(ctx, claimed.partition, own.Batch); err != nil {
+			return err
+		}
+		if replicated {
+			pause(ctx, batchTimeout)
 		}
 	}
-	if claimed.checkpoint.Tail == 0 {
-		return nil, nil
-	}
-	return c.tails.read(ctx, claimed.partition, claimed.position, claimed.checkpoint.Tail, last)
+	var err error
+	claimed.tail, err = c.tails.read(ctx, claimed.partition, claimed.position, t)
+	own.Batch, own.Tail = "", claimed.tail.place()
+	return err
 }
+
+// batchTimeout is a while longer than replicas remember a batch that nothing is
+// stored of. One that leads from now on would let it go on, though it was ended.
+const batchTimeout = 12 * time.Second
 
 // epoch returns the epoch to go on in. Where the updates stream went back in time
 // together with the deliveries stream, the checkpoint fits it and tells of no
@@ -109,7 +123,7 @@ func (c *claimer) epoch(ctx context.Context, from, reached position) (int64, err
 	if reached.created.IsZero() {
 		return from.epoch, nil
 	}
-	resumed, err := c.continuity.resume(ctx, reached, time.Time{})
+	resumed, err := c.continuity.resume(ctx, reached, reached, time.Time{})
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +134,7 @@ func (c *claimer) epoch(ctx context.Context, from, reached position) (int64, err
 // without one start.
 func (c *claimer) position(ctx context.Context, found checkpoint) (position, error) {
 	if found.Worker != "" {
-		return c.continuity.resume(ctx, found.position(), found.stored)
+		return c.continuity.resume(ctx, found.position(), found.reached(), found.stored)
 	}
 	stream, err := c.js.Stream(ctx, c.subjects.UpdatesStream())
 	if err != nil {

@@ -35,7 +35,7 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 			c.Worker = stream.WorkerConfig{
 				Batch: 1, RouterTimeout: time.Millisecond, Start: stream.Oldest, CheckpointInterval: 10 * time.Millisecond,
 				CommitTimeout: 100 * time.Millisecond, StartTimeout: time.Second, StopTimeout: 100 * time.Millisecond, TTL: time.Second,
-				Queries: stream.QueriesConfig{Concurrency: 1, Waiting: 1, Timeout: 10 * time.Millisecond, Replays: 1, ReplayTimeout: time.Second},
+				Queries: stream.QueriesConfig{Concurrency: 1, Waiting: 1, MaxBytes: 1 << 20, Timeout: 10 * time.Millisecond, Replays: 1, ReplayTimeout: time.Second},
 			}
 		}},
 		{"highest", func(c *stream.Config) {
@@ -50,7 +50,7 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 			c.Worker = stream.WorkerConfig{
 				ID: "azAZ09_-", Batch: 4096, RouterTimeout: 10 * time.Minute, Start: stream.Newest, CheckpointInterval: time.Minute,
 				CommitTimeout: time.Minute, RetryLimit: time.Hour, StartTimeout: time.Hour, StopTimeout: 10 * time.Minute, TTL: time.Minute,
-				Queries: stream.QueriesConfig{Concurrency: 1024, Waiting: 65_536, Timeout: 10 * time.Minute, Replays: 64, ReplayTimeout: time.Hour},
+				Queries: stream.QueriesConfig{Concurrency: 1024, Waiting: 65_536, MaxBytes: 1 << 30, Timeout: 10 * time.Minute, Replays: 64, ReplayTimeout: time.Hour},
 			}
 		}},
 	}
@@ -92,6 +92,7 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Streams.State.MaxAge = 0 }, "streams.state.max_age is 0s: want 1m0s to 8784h0m0s"},
 		{func(c *stream.Config) { c.Worker.Queries.Concurrency = 0 }, "worker.queries.concurrency is 0: want 1 to 1024"},
 		{func(c *stream.Config) { c.Worker.Queries.Waiting = 0 }, "worker.queries.waiting is 0: want 1 to 65536"},
+		{func(c *stream.Config) { c.Worker.Queries.MaxBytes = 0 }, "worker.queries.max_bytes is 0: want 1048576 to 1073741824"},
 		{func(c *stream.Config) { c.Worker.Queries.Timeout = 0 }, "worker.queries.timeout is 0s: want 10ms to 10m0s"},
 		{func(c *stream.Config) { c.Worker.Queries.Replays = 0 }, "worker.queries.replays is 0: want 1 to 64"},
 		{func(c *stream.Config) { c.Worker.Queries.ReplayTimeout = 0 }, "worker.queries.replay_timeout is 0s: want 1s to 1h0m0s"},

@@ -38,15 +38,18 @@ type notice struct {
 }
 
 // resume returns where to go on from p. It returns p itself where the stream is
-// still the one that p was made in. written is when p was known to be the newest
-// position, zero where it still is.
-func (c *continuity) resume(ctx context.Context, p position, written time.Time) (position, error) {
+// still the one that p, and what was read behind it up to reached, were made in.
+// written is when p was known to be the newest position, zero where it still is.
+func (c *continuity) resume(ctx context.Context, p, reached position, written time.Time) (position, error) {
 	stream, err := c.js.Stream(ctx, c.updates.stream)
 	if err != nil {
 		return position{}, fmt.Errorf("look up stream %s: %w", c.updates.stream, err)
 	}
 	info := stream.CachedInfo()
 	reason, err := c.broken(ctx, p, info)
+	if err == nil && reason == "" && reached.sequence > p.sequence {
+		reason, err = c.broken(ctx, reached, info)
+	}
 	if err != nil {
 		return position{}, err
 	}

@@ -29,8 +29,9 @@ type encoder struct {
 	isLocal    func(presence.ServerName) bool
 	config     DeliveriesConfig
 	coalesce   bool
-	maxPayload int // bytes of data that the server takes in one message
-	maxBytes   int // of the data of a unit
+	tail       *tail // what is stored already
+	maxPayload int   // bytes of data that the server takes in one message
+	maxBytes   int   // of the data of a unit
 	traces     traces
 }
 
@@ -40,7 +41,7 @@ type encoder struct {
 func (e *encoder) units(b batch) iter.Seq[unit] {
 	return func(yield func(unit) bool) {
 		e.traces.commit(b)
-		e.split(b, yield)
+		e.split(e.tail.rest(e.coalesced(b)), yield)
 	}
 }
 
@@ -141,18 +142,18 @@ func (e *encoder) unit(b batch) unit {
 		u.updates = append(u.updates, done.time)
 	}
 	source := wire.Source{Partition: b.partition, First: b.updates[0].sequence, Last: last.sequence}.String()
-	letters := b.letters
+	letters := slices.Clip(b.letters)
 	data := make([]byte, 0, b.estimate())
 	for _, r := range b.recipients {
-		var oversized error
+		var oversized *letter
 		data, oversized = e.deliveries(&u, data, b, r, source)
 		if oversized != nil {
-			letters = append(slices.Clip(letters), letter{
-				update: last, reason: wire.RouterFailed, router: strings.Join(r.Routers(), ","), err: oversized,
-			})
+			letters = append(letters, *oversized)
 		}
 	}
-	e.letters(&u, letters, source)
+	if len(letters) > 0 { // First, so that they are stored where a delivery is.
+		u.messages = append(e.letters(&u, letters, source), u.messages...)
+	}
 	return u
 }
 
@@ -167,12 +168,9 @@ func (b batch) estimate() int {
 }
 
 // deliveries appends what one recipient gets to u, and its encoding to data. The
-// error is about what is too large for the server and left out.
-func (e *encoder) deliveries(u *unit, data []byte, b batch, r routing.Recipient, source string) ([]byte, error) {
-	var oversized error
-	if e.coalesce {
-		r.States = newestPerUser(r.States)
-	}
+// letter is about what is too large for the server and left out, nil for nothing.
+func (e *encoder) deliveries(u *unit, data []byte, b batch, r routing.Recipient, source string) ([]byte, *letter) {
+	var oversized *letter
 	subject := e.subject(r.UserID)
 	whole := wire.Delivery{Recipient: r.UserID, Epoch: u.upTo.epoch, States: r.States}
 	for part := range whole.Split(e.config.MaxDeliveryBytes) {
@@ -180,7 +178,10 @@ func (e *encoder) deliveries(u *unit, data []byte, b batch, r routing.Recipient,
 		data = wire.AppendDelivery(data, part)
 		encoded := data[start:len(data):len(data)]
 		if len(encoded) > e.maxPayload {
-			oversized = fmt.Errorf("delivery to %s has %d bytes: the server takes at most %d", r.UserID, len(encoded), e.maxPayload)
+			oversized = &letter{
+				update: b.updateOf(part.States), reason: wire.RouterFailed, router: strings.Join(r.Routers(), ","),
+				err: fmt.Errorf("delivery to %s has %d bytes: the server takes at most %d", r.UserID, len(encoded), e.maxPayload),
+			}
 			continue
 		}
 		u.messages = append(u.messages, message{subject: subject, data: encoded, source: source, trace: b.trace(part.States)})
@@ -189,12 +190,38 @@ func (e *encoder) deliveries(u *unit, data []byte, b batch, r routing.Recipient,
 	return data, oversized
 }
 
+// updateOf returns the update that the last of states was made of, or the last one of
+// the batch where a router made the state up.
+func (b batch) updateOf(states []presence.UserState) update {
+	if p := states[len(states)-1].Published(); p != nil {
+		for _, u := range b.updates {
+			if u.sequence == p.Position {
+				return u
+			}
+		}
+	}
+	return b.updates[len(b.updates)-1]
+}
+
 func (e *encoder) subject(recipient presence.UserID) string {
 	scope := wire.Remote
 	if e.isLocal(recipient.Server()) {
 		scope = wire.Local
 	}
 	return e.subjects.Delivery(scope, wire.Shard(scope, recipient, e.config.Shards), recipient)
+}
+
+// coalesced returns b with the newest state per user for each recipient, where that
+// is configured.
+func (e *encoder) coalesced(b batch) batch {
+	if !e.coalesce {
+		return b
+	}
+	b.recipients = slices.Clone(b.recipients)
+	for i, r := range b.recipients {
+		b.recipients[i].States = newestPerUser(r.States)
+	}
+	return b
 }
 
 // newestPerUser returns the last state of each user, in order. States a router made up
@@ -216,20 +243,28 @@ func newestPerUser(states []presence.UserState) []presence.UserState {
 	return kept
 }
 
-func (e *encoder) letters(u *unit, letters []letter, source string) {
+// letters counts letters in u and returns their messages, but for those that are
+// stored already.
+func (e *encoder) letters(u *unit, letters []letter, source string) []message {
+	messages := make([]message, 0, len(letters)+len(u.messages))
 	for _, l := range letters {
-		data := wire.DeadLetter{
+		dead := wire.DeadLetter{
 			Reason: l.reason, Error: l.err.Error(), Router: l.router,
 			Subject: e.frontDoor(l.update.subject), Sequence: l.update.sequence,
 			Time: l.update.time.UTC().Truncate(time.Millisecond), Headers: l.update.header, Payload: l.update.data,
-		}.Encode(e.maxPayload)
-		u.messages = append(u.messages, message{subject: e.subjects.Dead(l.reason), data: data, source: source})
+		}
+		if e.tail.holds(dead) {
+			continue
+		}
+		data := dead.Encode(e.maxPayload)
+		messages = append(messages, message{subject: e.subjects.Dead(l.reason), data: data, source: source})
 		u.bytes += len(data)
 		if u.dead == nil {
 			u.dead = make(map[wire.Reason]int64)
 		}
 		u.dead[l.reason]++
 	}
+	return messages
 }
 
 // frontDoor returns the subject that an update was published to.

@@ -56,11 +56,10 @@ func newFastBatch(nc *nats.Conn, inbox, id string) *fastBatch {
 // checkpoint is still at the expected revision. A unit without messages is the last
 // one alone.
 func (b *fastBatch) send(begin fencedCheckpoint, messages []message, end []byte) error {
+	b.checkpoint(expectation(begin.revision))
 	if len(messages) == 0 {
-		b.checkpoint(expectation(begin.revision))
 		return b.publish(begin.subject, end, fastCommit)
 	}
-	b.checkpoint(expectation(begin.revision))
 	if err := b.publish(begin.subject, begin.data, fastStart); err != nil {
 		return err
 	}
@@ -135,7 +134,7 @@ const (
 
 // end has the server take no message of a batch any more, whoever sends it: it
 // sends one itself that leaves a gap. It returns the sequence behind which nothing of
-// the batch is stored.
+// the batch is stored, 0 where that is not known.
 func (c *claimer) end(ctx context.Context, partition partitionID, batch string) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
@@ -147,7 +146,7 @@ func (c *claimer) end(ctx context.Context, partition partitionID, batch string) 
 	}
 	defer func() { _ = answers.Unsubscribe() }() // It fails without a connection, and then it is gone as well.
 	b := newFastBatch(nc, inbox, batch)
-	b.sent = math.MaxInt - 1
+	b.sent = math.MaxInt - 1 // The message gets the next number, and that leaves a gap.
 	if err := b.publish(partition.checkpoint(c.subjects), nil, fastPing); err != nil {
 		return 0, fmt.Errorf("end batch %s: %w", batch, err)
 	}
@@ -159,8 +158,10 @@ func (c *claimer) end(ctx context.Context, partition partitionID, batch string) 
 		answer, err := decodeFastAnswer(m)
 		switch {
 		case errors.Is(err, errGapInBatch): // How much is stored follows.
-		case isUnknown(err), isDisabled(err): // It is not open, and cannot be opened: its checkpoint is not expected any more.
-			return math.MaxUint64, nil
+		case isUnknown(err): // It is not open, and cannot be begun: it would expect another checkpoint.
+			return 0, nil
+		case isDisabled(err): // The server has ended all of them.
+			return 0, nil
 		case err != nil:
 			return 0, fmt.Errorf("end batch %s: %w", batch, err)
 		case answer.Batch == batch:
@@ -177,18 +178,18 @@ func hasCode(err error, code jetstream.ErrorCode) bool {
 	return ok && api.ErrorCode == code
 }
 
-// allowsFast reports whether units may be committed by fast ingest. Replicas could
-// forget that a batch was ended, see docs/decisions/0020.
-func (c *claimer) allowsFast(ctx context.Context) (bool, error) {
-	if !c.fastIngest {
-		return false, nil
-	}
+// chooseWay decides whether the units of a claim are committed by fast ingest, and
+// reports whether the deliveries stream has replicas. Those could forget that a batch
+// was ended, see docs/decisions/0020.
+func (c *claimer) chooseWay(ctx context.Context, claimed *claim) (replicated bool, err error) {
 	stream, err := c.js.Stream(ctx, c.subjects.DeliveriesStream())
 	if err != nil {
 		return false, fmt.Errorf("look up stream %s: %w", c.subjects.DeliveriesStream(), err)
 	}
-	config := stream.CachedInfo().Config
-	return config.AllowBatchPublish && config.Replicas == 1, nil
+	info := stream.CachedInfo()
+	replicated = info.Config.Replicas > 1 || info.Cluster != nil && len(info.Cluster.Replicas) > 0
+	claimed.fast = c.fastIngest && info.Config.AllowBatchPublish && !replicated
+	return replicated, nil
 }
 
 // setHeader puts one header value; "" takes the header away.

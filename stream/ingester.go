@@ -197,8 +197,8 @@ func (c *ingester) send(ctx context.Context, l *lane) {
 	}
 	l.flight, l.sent = f, f.began
 	c.flights[id] = f
-	begin := p.newest.Checkpoint
-	begin.Worker, begin.Commit, begin.Batch, begin.Tail = c.config.ID, id, id, p.newest.tail()
+	begin := p.newest.open(id, u.upTo).Checkpoint
+	begin.Worker, begin.Commit = c.config.ID, id
 	b := newFastBatch(c.nc, c.inbox, id)
 	err := b.send(fencedCheckpoint{
 		subject: p.id.checkpoint(c.subjects), data: wire.AppendCheckpoint(nil, begin), revision: p.newest.revision,
@@ -222,6 +222,8 @@ func (c *ingester) hear(ctx context.Context, m *nats.Msg) {
 	case err != nil && isFirst(m.Subject): // The batch was not begun.
 		f.stored = 0
 		c.lookUp(ctx, f, err)
+	case isUnknown(err): // Another worker has ended it.
+		c.lookUp(ctx, f, err)
 	case err != nil:
 		f.cause = err // How much is stored follows.
 	case answer.Batch == "":
@@ -244,6 +246,10 @@ func (c *ingester) expire(ctx context.Context, now time.Time) {
 // landed notes that the server stored f whole, its checkpoint at revision.
 func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
 	l := f.lane
+	if f.cause != nil && !f.looks {
+		c.log.Error("the server refused a message and stored what follows it, see decision 0020: something is not delivered",
+			"partition", l.partition.id.number, "batch", f.batch, "error", f.cause)
+	}
 	c.end(f)
 	c.stall.endedFor(l.partition.id.number)
 	l.retry.Reset()
@@ -326,8 +332,7 @@ func (c *ingester) rest(f *flight) {
 // also where the checkpoint is gone by then.
 func (c *ingester) interrupt(f *flight) {
 	p := f.lane.partition
-	p.newest.Tail = cmp.Or(p.newest.tail(), p.newest.revision)
-	p.newest.Batch = f.batch
+	p.newest = p.newest.open(f.batch, f.unit.upTo)
 	c.lose(f, fmt.Errorf("%w: %w", errInterrupted, f.cause))
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/nats-io/nats.go"
@@ -29,57 +30,62 @@ type newestStates struct {
 	maxBytes int                // of one update
 }
 
-// of returns the newest states of users, at most maxGetSubjects.
-func (n newestStates) of(ctx context.Context, users []presence.UserID) ([]wire.PlacedState, error) {
-	if len(users) == 0 {
-		return nil, nil
+// ofFirst returns the newest states of the first of users, of as many as have about
+// maxBytes together but at least one, and those users. They are at most
+// maxGetSubjects.
+func (n newestStates) ofFirst(
+	ctx context.Context, epochs partitionEpochs, users []presence.UserID, maxBytes int,
+) ([]wire.PlacedState, []presence.UserID, error) {
+	for {
+		batch, end, err := n.stream().batch(ctx, batchRequest{LastFor: n.subjectsOf(users), Batch: maxGetSubjects, MaxBytes: maxBytes})
+		if err != nil {
+			return nil, nil, fmt.Errorf("read stream %s: %w", n.subjects.StateStream(), err)
+		}
+		pending := int(end.pending) //nolint:gosec // There are at most maxGetSubjects.
+		if pending == 0 || len(users) == 1 {
+			return n.decode(batch, epochs), users, nil
+		}
+		users = users[:max(1, len(users)*len(batch)/(len(batch)+pending))] // A batch is in order of the stream, not of users.
 	}
-	epochs, err := n.epochs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return n.in(ctx, epochs, users)
 }
 
-// in is of for those who know the epochs.
-func (n newestStates) in(ctx context.Context, epochs epochs, users []presence.UserID) ([]wire.PlacedState, error) {
+// of yields the newest states of users, part by part, an error at most as the last.
+func (n newestStates) of(ctx context.Context, epochs partitionEpochs, users []presence.UserID) iter.Seq2[[]wire.PlacedState, error] {
+	return func(yield func([]wire.PlacedState, error) bool) {
+		for some := range slices.Chunk(users, maxGetSubjects) {
+			for batch, err := range n.stream().batches(ctx, lastFor(n.subjectsOf(some)...)) {
+				if !yield(n.decode(batch, epochs), err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ofEverybody yields the newest states of all users, part by part, an error at most
+// as the last. Each user comes once, but for those whose state changes meanwhile.
+func (n newestStates) ofEverybody(ctx context.Context, epochs partitionEpochs) iter.Seq2[[]wire.PlacedState, error] {
+	return func(yield func([]wire.PlacedState, error) bool) {
+		stream, err := n.js.Stream(ctx, n.subjects.StateStream())
+		if err != nil {
+			yield(nil, fmt.Errorf("look up stream %s: %w", n.subjects.StateStream(), err))
+			return
+		}
+		last := stream.CachedInfo().State.LastSeq
+		for batch, err := range n.stream().batches(ctx, from(1)) {
+			if !yield(n.decode(batch, epochs), err) || err != nil || batch[len(batch)-1].Sequence >= last {
+				return
+			}
+		}
+	}
+}
+
+func (n newestStates) subjectsOf(users []presence.UserID) []string {
 	subjects := make([]string, len(users))
 	for i, user := range users {
 		subjects[i] = n.subjects.State(user)
 	}
-	var states []wire.PlacedState
-	for batch, err := range n.stream().batches(ctx, lastFor(subjects...)) {
-		if err != nil {
-			return nil, err
-		}
-		states = append(states, n.decode(batch, epochs)...)
-	}
-	sortByPosition(states)
-	return states, nil
-}
-
-// all calls visit with the newest states of all users, part by part, each user once
-// but for those whose state changes meanwhile.
-func (n newestStates) all(ctx context.Context, epochs epochs, visit func([]wire.PlacedState) error) error {
-	stream, err := n.js.Stream(ctx, n.subjects.StateStream())
-	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", n.subjects.StateStream(), err)
-	}
-	last := stream.CachedInfo().State.LastSeq
-	for batch, err := range n.stream().batches(ctx, from(1)) {
-		if err != nil {
-			return err
-		}
-		states := n.decode(batch, epochs)
-		sortByPosition(states)
-		if err := visit(states); err != nil {
-			return err
-		}
-		if batch[len(batch)-1].Sequence >= last {
-			return nil
-		}
-	}
-	return nil
+	return subjects
 }
 
 func (n newestStates) stream() directGet {
@@ -89,7 +95,7 @@ func (n newestStates) stream() directGet {
 // decode leaves out what the stream path would make a dead letter of, and states
 // that were stored before the epoch of their partition began: nobody can tell
 // whether they are newer than what was routed since.
-func (n newestStates) decode(batch []gotten, epochs epochs) []wire.PlacedState {
+func (n newestStates) decode(batch []gotten, epochs partitionEpochs) []wire.PlacedState {
 	states := make([]wire.PlacedState, 0, len(batch))
 	for _, g := range batch {
 		state, err := wire.DecodeUpdate(g.Data, g.origin, n.maxBytes)
@@ -100,28 +106,25 @@ func (n newestStates) decode(batch []gotten, epochs epochs) []wire.PlacedState {
 			states = append(states, wire.PlacedState{Epoch: epoch, State: state})
 		}
 	}
-	return states
-}
-
-func sortByPosition(states []wire.PlacedState) {
 	slices.SortFunc(states, func(a, b wire.PlacedState) int {
 		return cmp.Compare(a.State.Published().Position, b.State.Published().Position)
 	})
+	return states
 }
 
-// epochs holds the epoch of each partition.
-type epochs []int64
+// partitionEpochs holds the epoch of each partition.
+type partitionEpochs []int64
 
-func (e epochs) of(user presence.UserID) int64 { return e[wire.Partition(user, len(e))] }
+func (e partitionEpochs) of(user presence.UserID) int64 { return e[wire.Partition(user, len(e))] }
 
-// epochs reads the epochs from the checkpoints. The epoch of a partition that was
+// readEpochs reads the epochs from the checkpoints. The epoch of a partition that was
 // never claimed is the one it will begin in.
-func (n newestStates) epochs(ctx context.Context) (epochs, error) {
+func (n newestStates) readEpochs(ctx context.Context) (partitionEpochs, error) {
 	if !n.enabled {
 		return nil, errNoStates
 	}
 	layout := n.layout()
-	found, subjects := make(epochs, layout.Partitions), make([]string, layout.Partitions)
+	found, subjects := make(partitionEpochs, layout.Partitions), make([]string, layout.Partitions)
 	for p := range layout.Partitions {
 		subjects[p] = partitionID{layout.Generation, p}.checkpoint(n.subjects)
 	}
@@ -151,7 +154,7 @@ func (n newestStates) epochs(ctx context.Context) (epochs, error) {
 }
 
 // fill sets the epochs that are 0 to the creation time of the updates stream.
-func (n newestStates) fill(ctx context.Context, epochs epochs) error {
+func (n newestStates) fill(ctx context.Context, epochs partitionEpochs) error {
 	stream, err := n.js.Stream(ctx, n.subjects.UpdatesStream())
 	if err != nil {
 		return fmt.Errorf("look up stream %s: %w", n.subjects.UpdatesStream(), err)

@@ -67,20 +67,20 @@ func (p *partition) lose(reason error) {
 func (p *partition) checkpoint(upTo position, worker, commit string) wire.Checkpoint {
 	c := upTo.checkpoint(worker, commit)
 	if p.tail.covers(upTo) {
-		c.Tail = p.tail.from
+		c.Tail = p.tail.place()
 	}
 	return c
 }
 
 // take waits for one update and returns it with what else has arrived by then,
-// up to the batch limit, within one epoch and within the tail. It returns nil once
+// up to the batch limit, within one epoch and one unit of the tail. It returns nil once
 // ctx ends.
 func (p *partition) take(ctx context.Context, arrived <-chan update) []update {
 	batch := p.first(ctx, arrived)
 	for len(batch) > 0 && len(batch) < p.limit {
 		select {
 		case u := <-arrived:
-			if u.epoch != batch[0].epoch || p.tail.ends(batch[0], u) {
+			if u.epoch != batch[0].epoch || p.tail.divides(batch[0], u) {
 				p.held = &u
 				return batch
 			}

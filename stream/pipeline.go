@@ -15,7 +15,6 @@ type pipeline struct {
 	staged  chan<- unit
 	most    int      // updates in a batch
 	half    position // where after is set, the update that an earlier worker committed up to a recipient
-	tail    *tail
 }
 
 func (w *Worker) pipeline(c claim) *pipeline {
@@ -33,13 +32,12 @@ func (w *Worker) pipeline(c claim) *pipeline {
 		},
 		encoder: encoder{
 			subjects: w.subjects, isLocal: isLocal, config: w.config.Streams.Deliveries,
-			coalesce: w.config.Worker.Coalesce, maxPayload: int(w.nc.MaxPayload()) - headerRoom,
+			tail: c.tail, coalesce: w.config.Worker.Coalesce, maxPayload: int(w.nc.MaxPayload()) - headerRoom,
 			maxBytes: min(maxUnitBytes, w.committer.groupBytes), traces: tracing,
 		},
 		staged: staged,
 		most:   w.config.Worker.Batch,
 		half:   c.position,
-		tail:   c.tail,
 	}
 }
 
@@ -63,7 +61,7 @@ func (w *pipeline) carry(ctx context.Context, p *partition, updates []update) er
 		if w.resumes(updates[0]) {
 			part.recipients = behind(part.recipients, w.half.after)
 		}
-		for u := range w.encoder.units(w.tail.rest(part)) {
+		for u := range w.encoder.units(part) {
 			messages += len(u.messages)
 			if err := p.stage(ctx, u, w.staged); err != nil {
 				return err

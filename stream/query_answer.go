@@ -1,7 +1,11 @@
 package stream
 
 import (
+	"fmt"
 	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
@@ -20,7 +24,12 @@ type answerer struct {
 	replayer   replayer
 }
 
-func (w *Worker) answerer() *answerer {
+// answerer returns an answerer whose own requests go through nc.
+func (w *Worker) answerer(nc *nats.Conn) (*answerer, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
+	}
 	isLocal := func(server presence.ServerName) bool { return w.local[server] }
 	streams := w.config.Streams
 	return &answerer{
@@ -28,16 +37,16 @@ func (w *Worker) answerer() *answerer {
 		isLocal:    isLocal,
 		coalesce:   w.config.Worker.Coalesce,
 		maxUpdate:  streams.Updates.MaxUpdateBytes,
-		maxAnswer:  int(w.nc.MaxPayload()),
+		maxAnswer:  int(nc.MaxPayload()),
 		states: newestStates{
-			nc: w.nc, js: w.js, subjects: w.subjects, enabled: streams.State.Enabled,
+			nc: nc, js: js, subjects: w.subjects, enabled: streams.State.Enabled,
 			layout: func() wire.Layout { return *w.layout.Load() }, maxBytes: streams.Updates.MaxUpdateBytes,
 		},
 		replayer: replayer{
-			js: w.js, encoder: &encoder{subjects: w.subjects, isLocal: isLocal, config: streams.Deliveries},
-			maxPayload: int(w.nc.MaxPayload()) - headerRoom, telemetry: w.telemetry,
+			js: js, encoder: &encoder{subjects: w.subjects, isLocal: isLocal, config: streams.Deliveries},
+			maxPayload: int(nc.MaxPayload()) - headerRoom, telemetry: w.telemetry,
 		},
-	}
+	}, nil
 }
 
 // mayReceive reports whether recipient may be sent states of user: a homeserver

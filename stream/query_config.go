@@ -9,6 +9,7 @@ import (
 type QueriesConfig struct {
 	Concurrency   int           `yaml:"concurrency"`    // most queries answered at once
 	Waiting       int           `yaml:"waiting"`        // most queries waiting for that; more are refused
+	MaxBytes      int           `yaml:"max_bytes"`      // most bytes of the requests that wait or are answered, replays and others each; more are refused
 	Timeout       time.Duration `yaml:"timeout"`        // bound on one query, waiting included
 	Replays       int           `yaml:"replays"`        // most send_online_presence queries answered at once, beside the others
 	ReplayTimeout time.Duration `yaml:"replay_timeout"` // bound on one of those, waiting included
@@ -16,7 +17,9 @@ type QueriesConfig struct {
 
 // DefaultQueriesConfig returns the settings that a configuration starts from.
 func DefaultQueriesConfig() QueriesConfig {
-	return QueriesConfig{Concurrency: 32, Waiting: 1024, Timeout: 5 * time.Second, Replays: 2, ReplayTimeout: time.Minute}
+	return QueriesConfig{
+		Concurrency: 32, Waiting: 1024, MaxBytes: 16 << 20, Timeout: 5 * time.Second, Replays: 2, ReplayTimeout: time.Minute,
+	}
 }
 
 // Validate returns nil or the joined faults, each a *fault.Field.
@@ -24,6 +27,7 @@ func (c QueriesConfig) Validate() error {
 	return errors.Join(
 		within("concurrency", c.Concurrency, 1, 1024),
 		within("waiting", c.Waiting, 1, 65_536),
+		within("max_bytes", c.MaxBytes, 1<<20, 1<<30),
 		within("timeout", c.Timeout, 10*time.Millisecond, 10*time.Minute),
 		within("replays", c.Replays, 1, 64),
 		within("replay_timeout", c.ReplayTimeout, time.Second, time.Hour),

@@ -16,49 +16,73 @@ func (a *answerer) currentStates(ctx context.Context, dst, request []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
-	states, err := a.visibleStates(ctx, r.For, inOrder(r.Users, r.After))
+	users, routed, err := a.visibleUsers(ctx, r.For, inOrder(r.Users, r.After))
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(states, func(a, b wire.PlacedState) int {
-		return a.State.UserID.Compare(b.State.UserID)
-	})
-	page, err := wire.CurrentStatesAnswer{States: states}.Fit(a.maxAnswer)
+	if len(users) == 0 {
+		return wire.CurrentStatesAnswer{}.Append(dst), nil
+	}
+	page, err := a.pageOfStates(ctx, users, routed, r.For)
 	if err != nil {
+		return nil, err
+	}
+	if page, err = page.Fit(a.maxAnswer); err != nil {
 		return nil, err
 	}
 	return page.Append(dst), nil
 }
 
-// visibleStates returns the newest states of users that viewer may see, all where
-// viewer is zero, in order of the stream.
-func (a *answerer) visibleStates(ctx context.Context, viewer presence.UserID, users []presence.UserID) ([]wire.PlacedState, error) {
+// visibleUsers returns those of users whose presence viewer may see, all where
+// viewer is zero, and whether the routers are to be asked about each state of theirs.
+func (a *answerer) visibleUsers(ctx context.Context, viewer presence.UserID, users []presence.UserID) (visible []presence.UserID, routed bool, err error) {
 	if viewer.IsZero() {
-		return a.states.of(ctx, users)
+		return users, false, nil
 	}
 	if !a.isLocal(viewer.Server()) {
-		return nil, &wire.QueryError{
+		return nil, false, &wire.QueryError{
 			Code: wire.CodeNotLocal, Err: fmt.Errorf("for is %q, want a user of one of server_names", viewer),
 		}
 	}
 	result, err := a.dispatcher.InterestedUsers(ctx, viewer)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if result.Interest.IsAll() {
-		states, err := a.states.of(ctx, users)
-		if err != nil {
-			return nil, err
-		}
-		routed, err := a.routeTo(ctx, map[presence.UserID]bool{viewer: true}, states)
-		return slices.DeleteFunc(routed[viewer], func(s wire.PlacedState) bool {
-			_, asked := slices.BinarySearchFunc(users, s.State.UserID, presence.UserID.Compare)
-			return !asked // a router made it up
-		}), err
+		return users, true, nil
 	}
-	return a.states.of(ctx, slices.DeleteFunc(users, func(user presence.UserID) bool {
-		return !result.Interest.Contains(user)
-	}))
+	return slices.DeleteFunc(users, func(user presence.UserID) bool { return !result.Interest.Contains(user) }), false, nil
+}
+
+// pageOfStates returns the newest states of the first of users, about as many as fit
+// an answer, in order of users; where routed is set, what the routers leave of them
+// for viewer.
+func (a *answerer) pageOfStates(ctx context.Context, users []presence.UserID, routed bool, viewer presence.UserID) (wire.CurrentStatesAnswer, error) {
+	var page wire.CurrentStatesAnswer
+	epochs, err := a.states.readEpochs(ctx)
+	if err != nil {
+		return page, err
+	}
+	states, first, err := a.states.ofFirst(ctx, epochs, users, a.maxAnswer)
+	if err != nil {
+		return page, err
+	}
+	if routed {
+		chosen, err := a.routeTo(ctx, map[presence.UserID]bool{viewer: true}, states)
+		if err != nil {
+			return page, err
+		}
+		states = slices.DeleteFunc(chosen[viewer], func(s wire.PlacedState) bool {
+			_, asked := slices.BinarySearchFunc(first, s.State.UserID, presence.UserID.Compare)
+			return !asked // a router made it up
+		})
+	}
+	if len(first) < len(users) {
+		page.Next = first[len(first)-1]
+	}
+	page.States = states
+	slices.SortStableFunc(page.States, func(a, b wire.PlacedState) int { return a.State.UserID.Compare(b.State.UserID) })
+	return page, nil
 }
 
 // routeTo asks the routers who receives states, which stand in order of the stream,

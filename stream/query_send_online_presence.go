@@ -20,11 +20,14 @@ func (a *answerer) sendOnlinePresence(ctx context.Context, dst, request []byte) 
 	if len(answer.Users) == 0 {
 		return answer.Append(dst), nil
 	}
-	wishes, err := a.wishes(ctx, answer.Users)
+	w, err := a.ask(ctx, answer.Users)
 	if err != nil {
 		return nil, err
 	}
-	sent, err := a.fulfil(ctx, wishes)
+	if w.asked < len(answer.Users) {
+		answer.Users, answer.Next = answer.Users[:w.asked], answer.Users[w.asked-1].UserID
+	}
+	sent, err := a.fulfil(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +47,13 @@ func firstPage(users []presence.UserID, maxBytes int) wire.SendOnlinePresenceAns
 	return all.Fit(maxBytes)
 }
 
-// wishes is whose presence users may see.
+// maxWished is how many users may be wished for in a page before nobody else is
+// asked about: their IDs are held until all are.
+const maxWished = 100_000
+
+// wishes is whose presence the first of users may see.
 type wishes struct {
+	asked     int                      // users that were asked about
 	everybody map[presence.UserID]bool // users who may see everybody's
 	some      []wish                   // the others
 }
@@ -56,19 +64,23 @@ type wish struct {
 	users     []presence.UserID
 }
 
-// wishes asks for all users before any is sent something.
-func (a *answerer) wishes(ctx context.Context, users []wire.SentStates) (wishes, error) {
+// ask asks about users before any is sent something, as far as maxWished lets it.
+func (a *answerer) ask(ctx context.Context, users []wire.SentStates) (wishes, error) {
 	w := wishes{everybody: make(map[presence.UserID]bool)}
-	for _, user := range users {
-		result, err := a.dispatcher.InterestedUsers(ctx, user.UserID)
+	wished := 0
+	for ; w.asked < len(users) && wished < maxWished; w.asked++ {
+		user := users[w.asked].UserID
+		result, err := a.dispatcher.InterestedUsers(ctx, user)
 		if err != nil {
 			return wishes{}, err
 		}
 		if result.Interest.IsAll() {
-			w.everybody[user.UserID] = true
+			w.everybody[user] = true
 			continue
 		}
-		w.some = append(w.some, wish{recipient: user.UserID, users: result.Interest.Users()})
+		one := wish{recipient: user, users: result.Interest.Users()}
+		wished += len(one.users)
+		w.some = append(w.some, one)
 	}
 	return w, ctx.Err()
 }
@@ -76,30 +88,26 @@ func (a *answerer) wishes(ctx context.Context, users []wire.SentStates) (wishes,
 // fulfil delivers what is wished for, and returns how many states each recipient is
 // sent.
 func (a *answerer) fulfil(ctx context.Context, w wishes) (map[presence.UserID]int, error) {
-	epochs, err := a.states.epochs(ctx)
+	epochs, err := a.states.readEpochs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	replay := a.replayer.begin()
 	for _, wish := range w.some {
-		if err := a.fulfilOne(ctx, replay, epochs, wish); err != nil {
+		if err := a.sendSome(ctx, replay, epochs, wish); err != nil {
 			return nil, err
 		}
 	}
-	if len(w.everybody) > 0 {
-		err := a.states.all(ctx, epochs, func(states []wire.PlacedState) error {
-			return a.sendTo(ctx, replay, w.everybody, states)
-		})
-		if err != nil {
-			return nil, err
-		}
+	if err := a.sendEverybody(ctx, replay, epochs, w.everybody); err != nil {
+		return nil, err
 	}
 	return replay.sent, replay.finish(ctx)
 }
 
-func (a *answerer) fulfilOne(ctx context.Context, replay *replay, epochs epochs, w wish) error {
-	for part := range slices.Chunk(w.users, maxGetSubjects) {
-		states, err := a.states.in(ctx, epochs, part)
+// sendSome sends the states of those whom w names, as far as its recipient may
+// receive them.
+func (a *answerer) sendSome(ctx context.Context, replay *replay, epochs partitionEpochs, w wish) error {
+	for states, err := range a.states.of(ctx, epochs, w.users) {
 		if err != nil {
 			return err
 		}
@@ -113,16 +121,24 @@ func (a *answerer) fulfilOne(ctx context.Context, replay *replay, epochs epochs,
 	return nil
 }
 
-// sendTo sends states to those of recipients whom the routers choose for them.
-func (a *answerer) sendTo(ctx context.Context, replay *replay, recipients map[presence.UserID]bool, states []wire.PlacedState) error {
-	states = slices.DeleteFunc(states, isOffline)
-	routed, err := a.routeTo(ctx, recipients, states)
-	if err != nil {
-		return err
+// sendEverybody sends everybody's states to those of recipients whom the routers
+// choose for them. The dispatcher has seen to it that each may receive them.
+func (a *answerer) sendEverybody(ctx context.Context, replay *replay, epochs partitionEpochs, recipients map[presence.UserID]bool) error {
+	if len(recipients) == 0 {
+		return nil
 	}
-	for recipient, states := range routed {
-		if err := replay.send(ctx, recipient, slices.DeleteFunc(states, isOffline)); err != nil {
+	for states, err := range a.states.ofEverybody(ctx, epochs) {
+		if err != nil {
 			return err
+		}
+		routed, err := a.routeTo(ctx, recipients, slices.DeleteFunc(states, isOffline))
+		if err != nil {
+			return err
+		}
+		for recipient, states := range routed {
+			if err := replay.send(ctx, recipient, slices.DeleteFunc(states, isOffline)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -39,20 +39,29 @@ type endpoint struct {
 	tally   tally
 }
 
-// startQueries begins to answer queries. It stops when ctx ends or when the
+// startQueries begins to answer queries on a connection of their own. It stops when ctx ends or when the
 // returned function is called, which waits for the answers that are under way.
 func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
+	nc, err := w.connectForQueries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bounds := w.config.Worker.Queries
 	s := &queryService{
-		nc:        w.nc,
+		nc:        nc,
 		subjects:  w.subjects,
-		questions: newPool(w.config.Worker.Queries.Concurrency, w.config.Worker.Queries.Waiting),
-		replays:   newPool(w.config.Worker.Queries.Replays, w.config.Worker.Queries.Waiting),
-		outgoing:  outgoing{nc: w.nc, log: w.options.log},
+		questions: newPool(bounds.Concurrency, bounds.Waiting, bounds.MaxBytes),
+		replays:   newPool(bounds.Replays, bounds.Waiting, bounds.MaxBytes),
+		outgoing:  outgoing{nc: nc, log: w.options.log},
 		log:       w.options.log,
 	}
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	stopOnce := sync.OnceFunc(func() { s.stop(work, w.config.Worker.StopTimeout, abandon) })
-	if err := s.serve(work, w.endpoints(s)); err != nil {
+	endpoints, err := w.endpoints(s)
+	if err == nil {
+		err = s.serve(work, endpoints)
+	}
+	if err != nil {
 		stopOnce()
 		return nil, fmt.Errorf("start the query service: %w", err)
 	}
@@ -64,8 +73,12 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 }
 
 // endpoints returns the queries that w answers.
-func (w *Worker) endpoints(s *queryService) []*endpoint {
-	a, bounds := w.answerer(), w.config.Worker.Queries
+func (w *Worker) endpoints(s *queryService) ([]*endpoint, error) {
+	a, err := w.answerer(s.nc)
+	if err != nil {
+		return nil, err
+	}
+	bounds := w.config.Worker.Queries
 	endpoints := []*endpoint{
 		{name: wire.InterestedUsers, pool: s.questions, timeout: bounds.Timeout, answer: a.interestedUsers},
 		{name: wire.UsersForStates, pool: s.questions, timeout: bounds.Timeout, answer: a.usersForStates},
@@ -75,7 +88,7 @@ func (w *Worker) endpoints(s *queryService) []*endpoint {
 	for _, e := range endpoints {
 		e.measure = w.telemetry.forQuery(e.name)
 	}
-	return endpoints
+	return endpoints, nil
 }
 
 // serve registers the service. Queries end with work.
@@ -96,6 +109,7 @@ func (s *queryService) serve(work context.Context, endpoints []*endpoint) (err e
 			return fmt.Errorf("add endpoint %s: %w", e.name, err)
 		}
 	}
+	_ = s.nc.FlushTimeout(apiTimeout) // Where the connection has broken, it takes requests when it is back.
 	return nil
 }
 
@@ -106,7 +120,7 @@ func (s *queryService) handler(work context.Context, e *endpoint) micro.HandlerF
 	return func(r micro.Request) {
 		arrived := time.Now()
 		q := asked{endpoint: e, reply: r.Reply(), request: r.Data(), arrived: arrived}
-		if err := e.pool.submit(func() { s.answer(work, q) }); err != nil {
+		if err := e.pool.submit(len(q.request), func() { s.answer(work, q) }); err != nil {
 			s.respond(work, q, nil, &wire.QueryError{Code: wire.CodeUnavailable, Err: err})
 		}
 	}
@@ -121,6 +135,7 @@ type asked struct {
 }
 
 func (s *queryService) answer(work context.Context, q asked) {
+	defer q.endpoint.pool.release(len(q.request))
 	ctx, cancel := context.WithDeadlineCause(work, q.arrived.Add(q.endpoint.timeout), errQueryTimeout)
 	defer cancel()
 	if ctx.Err() != nil { // it waited for too long
@@ -161,5 +176,6 @@ func (s *queryService) stop(work context.Context, timeout time.Duration, abandon
 	s.questions.close()
 	s.replays.close()
 	_ = s.nc.FlushWithContext(bounded) // Without a connection the answers have nowhere to go.
+	s.nc.Close()
 	abandon(errStopping)
 }

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,15 +117,21 @@ func (g gate) router(t *testing.T) routing.Router {
 	})
 }
 
-// later asks about alice in another goroutine.
+// later asks about alice and does not wait for the answer.
 func (s *site) later(t *testing.T) <-chan *nats.Msg {
+	t.Helper()
+	return s.send(t, aliceAsks().Append(nil))
+}
+
+// send sends a request about interested users and does not wait for the answer.
+func (s *site) send(t *testing.T, request []byte) <-chan *nats.Msg {
 	t.Helper()
 	inbox := s.nc.NewInbox()
 	replies := make(chan *nats.Msg, 1)
 	if _, err := s.nc.ChanSubscribe(inbox, replies); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.nc.PublishRequest(s.subjects.Query(wire.InterestedUsers), inbox, aliceAsks().Append(nil)); err != nil {
+	if err := s.nc.PublishRequest(s.subjects.Query(wire.InterestedUsers), inbox, request); err != nil {
 		t.Fatal(err)
 	}
 	return replies
@@ -164,6 +172,88 @@ func TestTooManyQueriesAreRefused(t *testing.T) {
 	}
 }
 
+func TestTooManyBytesOfQueriesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Queries.MaxBytes = 1 << 20 })
+	g := newGate()
+	s.start(t, g.router(t))
+	large := append(aliceAsks().Append(nil), bytes.Repeat([]byte(" "), 600<<10)...)
+	running := s.send(t, large)
+	await(t, g.entered, "question to the router")
+	wantQueryError(t, queryError(await(t, s.send(t, large), "answer")), wire.CodeUnavailable, "too many bytes", "see worker.queries.max_bytes")
+	small := s.later(t) // there is room for it
+	await(t, g.entered, "question to the router")
+	close(g.opened)
+	for _, replies := range []<-chan *nats.Msg{running, small} {
+		if err := queryError(await(t, replies, "answer")); err != nil {
+			t.Errorf("a query that was taken ended with %v", err)
+		}
+	}
+	eventually(t, "room for a large query", func() bool { return queryError(await(t, s.send(t, large), "answer")) == nil })
+}
+
+// flood is a connection that, while it is closed, reads nothing where it is one
+// that takes queries.
+type flood struct {
+	net.Conn
+
+	takesQueries atomic.Bool
+	gate         *sync.RWMutex
+}
+
+func (f *flood) Write(data []byte) (int, error) {
+	if bytes.Contains(data, []byte("SUB presence.router.")) {
+		f.takesQueries.Store(true)
+	}
+	return f.Conn.Write(data)
+}
+
+func (f *flood) Read(data []byte) (int, error) {
+	n, err := f.Conn.Read(data)
+	if f.takesQueries.Load() {
+		f.gate.RLock()
+		defer f.gate.RUnlock()
+	}
+	return n, err
+}
+
+// More requests than a worker can read have the server cut a connection, but not
+// the one that routes.
+func TestQueriesThatAreTooManyToReadDoNotDisturbRouting(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var gate sync.RWMutex
+	s.options = append(s.options, nats.SetCustomDialer(dialer(func(network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(t.Context(), network, address)
+		return &flood{Conn: conn, gate: &gate}, err
+	})))
+	w := s.start(t, matrix{alice: {bob}})
+	s.interestedUsers(t, aliceAsks())
+	gate.Lock()
+	open := sync.OnceFunc(gate.Unlock)
+	defer open()
+	large := append(aliceAsks().Append(nil), bytes.Repeat([]byte(" "), 1000<<10)...)
+	for range 100 { // more than a server has wait for one connection, and than the sockets hold
+		s.send(t, large)
+	}
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitPosition(t, s.publish(t, bob, 1))
+	if err := w.Ready(); err != nil {
+		t.Errorf("the worker waits: %v", err)
+	}
+	open()
+	w.log.await(t, "reconnected to NATS")
+	eventually(t, "answer", func() bool {
+		_, err := s.nc.Request(s.subjects.Query(wire.InterestedUsers), aliceAsks().Append(nil), eventTimeout)
+		return err == nil
+	})
+	if got := w.nc.Stats().Reconnects; got != 0 {
+		t.Errorf("the connection that routes was made anew %d times, want never", got)
+	}
+}
+
 func TestQueryHasADeadline(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *stream.Config) {
@@ -198,7 +288,7 @@ func TestStoppingWorkerAnswersWhatItTook(t *testing.T) {
 
 func TestStoppingWorkerGivesUpLongQueries(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	s := newSite(t, func(c *stream.Config) { c.Worker.StopTimeout = time.Second })
 	g := newGate()
 	w := s.start(t, g.router(t))
 	taken := s.later(t)

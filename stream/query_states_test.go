@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -199,5 +201,81 @@ func TestCurrentStatesPages(t *testing.T) {
 	}
 	if !slices.Equal(got, users) || pages != 3 {
 		t.Errorf("%d users on %d pages, want 100 on 3", len(got), pages)
+	}
+}
+
+// queryConnections hands out the connections for queries of workers to come.
+func (s *site) queryConnections() <-chan *nats.Conn {
+	made := make(chan *nats.Conn, 10)
+	s.options = append(s.options, nats.ConnectHandler(func(nc *nats.Conn) {
+		if strings.HasSuffix(nc.Opts.Name, " queries") {
+			made <- nc
+		}
+	}))
+	return made
+}
+
+// A page is read, not everything behind it.
+func TestCurrentStatesReadsWhatAPageHolds(t *testing.T) {
+	t.Parallel()
+	const viewer = "@viewer:example.com"
+	s := newSite(t)
+	made := s.queryConnections()
+	users := manyUsers(300)
+	s.start(t, matrix{viewer: {"*"}})
+	nc := await(t, made, "connection for queries")
+	last := ""
+	for _, user := range users {
+		last = fmt.Sprintf(`{"user_id":%q,"state":"online","x":%q}`, user, bytes.Repeat([]byte("x"), 30_000))
+		s.publishRaw(t, s.subjects.Update(user), last, nil)
+	}
+	s.awaitState(t, users[299].String(), last)
+	for _, r := range []wire.CurrentStatesRequest{{Users: users}, {Users: users, For: presence.MustUserID(viewer)}} {
+		before := nc.Stats().InBytes
+		page := s.currentStates(t, r)
+		read := nc.Stats().InBytes - before
+		if most := 3 * uint64(s.nc.MaxPayload()); len(page.States) < 10 || read > most { //nolint:gosec // It is not negative.
+			t.Errorf("for %q %d bytes are read for a page of %d states, want %d at most", r.For, read, len(page.States), most)
+		}
+		if want := page.States[len(page.States)-1].State.UserID; page.Next != want {
+			t.Errorf("for %q the next page is behind %s, want %s", r.For, page.Next, want)
+		}
+	}
+}
+
+// What the routers leave of a page may be nothing: there are others behind it.
+func TestCurrentStatesHasPagesOfNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Start = stream.Newest })
+	users := manyUsers(100)
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, batch states) (answer, error) {
+			return answer{presence.MustUserID(alice): slices.DeleteFunc(slices.Clone(batch), func(state presence.UserState) bool {
+				return state.UserID != users[99]
+			})}, nil
+		},
+		InterestedUsers: func(context.Context, presence.UserID) (routing.Interest, error) { return routing.All(), nil },
+	}.Router()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for _, user := range users {
+		last = fmt.Sprintf(`{"user_id":%q,"state":"online","x":%q}`, user, bytes.Repeat([]byte("x"), 30_000))
+		s.publishRaw(t, s.subjects.Update(user), last, nil)
+	}
+	s.awaitState(t, users[99].String(), last)
+	s.start(t, router)
+	var got []presence.UserID
+	pages := 0
+	for r := (wire.CurrentStatesRequest{Users: users, For: presence.MustUserID(alice)}); pages == 0 || !r.After.IsZero(); pages++ {
+		page := s.currentStates(t, r)
+		for _, state := range page.States {
+			got = append(got, state.State.UserID)
+		}
+		r.After = page.Next
+	}
+	if !slices.Equal(got, users[99:]) || pages != 3 {
+		t.Errorf("got the states of %v on %d pages, want the last user's on 3", got, pages)
 	}
 }

@@ -118,7 +118,7 @@ func (r *reader) compare(ctx context.Context) error {
 		r.compared = false
 		return nil
 	}
-	resumed, err := r.continuity.resume(ctx, r.position, time.Time{})
+	resumed, err := r.continuity.resume(ctx, r.position, r.position, time.Time{})
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,10 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 	if err := r.insist(ctx, func(ctx context.Context) error { return r.announce(ctx, move.To) }); err != nil {
 		return Repartitioned{}, err
 	}
-	return done, r.handOver(ctx, move.To)
+	if err := r.handOver(ctx, move.To); err != nil {
+		return done, err
+	}
+	return done, r.insist(ctx, r.restored)
 }
 
 // begin returns the record of the move that is to be made, which is stored before
@@ -144,6 +147,9 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 	}
 	if stored.Partitions == r.partitions {
 		return wire.LayoutRecord{Serving: stored}, nil
+	}
+	if err := replicated(updates); err != nil {
+		return wire.LayoutRecord{}, err
 	}
 	newest, err := r.newestGeneration(ctx)
 	if err != nil {

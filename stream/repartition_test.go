@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -124,16 +125,23 @@ func TestRepartition(t *testing.T) {
 	}
 }
 
-// Three replicas: while the transform changes there is one.
+// Three replicas: while the transform changes there is one, and the others come back
+// as a new Raft group, whose log has nothing of the time before.
 func TestRepartitionOfReplicas(t *testing.T) {
 	t.Parallel()
 	config := testConfig()
 	config.Streams.Partitions, config.Streams.Replicas = sharedPartitions, 3
-	s := newSiteOn(t, natstest.RunCluster(t, 3)[0], config)
+	servers := natstest.RunCluster(t, 3)
+	s := newSiteOn(t, servers[0], config)
 	w := s.start(t, toEach(t, alice))
 	stop := s.publishing(t)
+	group := s.updatesStream(t).CachedInfo().Cluster.RaftGroup
 	for i, partitions := range []int{6, 2} {
 		s.mustRepartition(t, partitions, wire.Layout{Generation: i + 1, Partitions: partitions})
+		before := group
+		if group = s.updatesStream(t).CachedInfo().Cluster.RaftGroup; group == before {
+			t.Errorf("the updates stream still has the Raft group %s, whose log is of both layouts", group)
+		}
 	}
 	last := stop()
 	s.awaitCommitted(t, wire.Layout{Generation: 2, Partitions: 2})
@@ -142,6 +150,22 @@ func TestRepartitionOfReplicas(t *testing.T) {
 	if info := s.updatesStream(t).CachedInfo(); info.Config.Replicas != 3 {
 		t.Errorf("the updates stream has %d replicas, want 3 as before", info.Config.Replicas)
 	}
+
+	servers[2].Shutdown()
+	eventually(t, "a change that does not begin without a server", func() bool {
+		if !s.lacksReplica(t) {
+			return false
+		}
+		_, err := s.repartition(t, 6, time.Nanosecond)
+		return err != nil && strings.Contains(err.Error(), "is not current")
+	})
+}
+
+// lacksReplica reports whether a replica of the updates stream is known to be offline.
+func (s *site) lacksReplica(t *testing.T) bool {
+	t.Helper()
+	updates, err := s.js.Stream(t.Context(), s.subjects.UpdatesStream())
+	return err == nil && slices.ContainsFunc(updates.CachedInfo().Cluster.Replicas, func(p *jetstream.PeerInfo) bool { return p.Offline })
 }
 
 // Updates that nobody commits keep the command waiting; it goes on when it is run

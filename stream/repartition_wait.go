@@ -103,7 +103,9 @@ func (r *Repartition) divert(ctx context.Context, move wire.LayoutMove) error {
 var errScaling = errors.New("the updates stream does not have its number of replicas yet")
 
 // scale gives the updates stream a number of replicas, and returns nil once its
-// leader knows of it.
+// leader knows of it. One replica is alone only once it has no Raft group any more:
+// replicas that are added to the old group again take what was stored from its log,
+// and compute the subjects anew, with the transform of then.
 func (r *Repartition) scale(ctx context.Context, replicas int) error {
 	_, info, err := r.layouts.stored(ctx)
 	if err != nil {
@@ -119,8 +121,37 @@ func (r *Repartition) scale(ctx context.Context, replicas int) error {
 			return err
 		}
 	}
-	if info.Config.Replicas != replicas || replicas == 1 && info.Cluster != nil && len(info.Cluster.Replicas) > 0 {
+	if info.Config.Replicas != replicas || replicas == 1 && info.Cluster != nil && info.Cluster.RaftGroup != "" {
 		return errScaling
+	}
+	return nil
+}
+
+// restored returns nil once the updates stream has all of its replicas again.
+func (r *Repartition) restored(ctx context.Context) error {
+	_, updates, err := r.layouts.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if err := replicated(updates); err != nil {
+		return fmt.Errorf("the number of partitions is changed, but %w", err)
+	}
+	return nil
+}
+
+// replicated returns an error where a replica of the updates stream is missing,
+// offline or behind.
+func replicated(updates *jetstream.StreamInfo) error {
+	if updates.Cluster == nil {
+		return nil
+	}
+	if have, want := len(updates.Cluster.Replicas)+1, updates.Config.Replicas; have < want {
+		return fmt.Errorf("stream %s has %d of %d replicas", updates.Config.Name, have, want)
+	}
+	for _, replica := range updates.Cluster.Replicas {
+		if replica.Offline || !replica.Current {
+			return fmt.Errorf("the replica of stream %s on server %s is not current (offline: %t)", updates.Config.Name, replica.Name, replica.Offline)
+		}
 	}
 	return nil
 }

@@ -152,10 +152,48 @@ func TestSendOnlinePresenceOfManyUsers(t *testing.T) {
 	}
 }
 
+// Of users who may see many, no more are asked about than are sent theirs next.
+func TestSendOnlinePresenceAsksAboutAPageOfUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var asked atomic.Int64
+	seen := routing.Users(manyUsers(60_000)...)
+	s.start(t, interested(t, func(context.Context, presence.UserID) (routing.Interest, error) {
+		asked.Add(1)
+		return seen, nil
+	}))
+	s.tell(t, "@user0059999:example.com", "online", 1)
+	var users []string
+	pages := 0
+	for r := (wire.SendOnlinePresenceRequest{Users: userIDs(alice, bob, carol)}); pages == 0 || !r.After.IsZero(); pages++ {
+		data, err := s.ask(t, wire.SendOnlinePresence, r.Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := wire.DecodeSendOnlinePresenceAnswer(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, user := range page.Users {
+			users = append(users, user.UserID.String())
+			if user.States != 1 {
+				t.Errorf("%s is sent %d states, want 1", user.UserID, user.States)
+			}
+		}
+		if got := asked.Load(); got != int64(len(users)) {
+			t.Errorf("%d users were asked about when %d were answered for", got, len(users))
+		}
+		r.After = page.Next
+	}
+	if !slices.Equal(users, []string{alice, bob, carol}) || pages != 2 {
+		t.Errorf("answered for are %v on %d pages, want each once on 2", users, pages)
+	}
+}
+
 // gauge is a router that alice sees all users through. It notes how many messages
 // its worker has got from the server beyond the states it was asked about.
 type gauge struct {
-	nc     *nats.Conn // of the worker
+	nc     *nats.Conn // of the worker, for queries
 	routed atomic.Int64
 	most   atomic.Int64
 }
@@ -194,8 +232,9 @@ func TestSendOnlinePresenceHoldsAPartOfAllUsers(t *testing.T) {
 	s := newSite(t, func(c *stream.Config) { c.Worker.Start = stream.Newest }) // the stream path asks the routers nothing
 	s.populate(t, users)
 	var g gauge
-	w := s.start(t, g.router(t))
-	g.nc = w.nc
+	made := s.queryConnections()
+	s.start(t, g.router(t))
+	g.nc = await(t, made, "connection for queries")
 	before := g.got()
 	g.routed.Store(before)
 	if sent := s.sendOnlinePresence(t, alice); sent[alice] != users {

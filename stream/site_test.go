@@ -27,7 +27,8 @@ const (
 // memory, users of example.com local, unless a test says otherwise.
 type site struct {
 	server   *natsserver.Server
-	url      string // that workers connect to
+	url      string        // that workers connect to
+	options  []nats.Option // with which they do
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	config   stream.Config

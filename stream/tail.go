@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,66 +17,98 @@ import (
 )
 
 // tail is what is stored already of updates that a partition's position does not
-// cover: a unit by fast ingest that was not finished. Those updates are routed once
+// cover: units by fast ingest that were not finished. Those updates are routed once
 // more, and what is stored is left out. A nil tail is an empty one.
 type tail struct {
-	from    uint64 // sequence in the deliveries stream behind which it begins
-	last    uint64 // sequence of the last update it is about
+	at      wire.Tail
 	epoch   int64
 	given   map[presence.UserID]given
-	letters map[uint64]bool // updates that a dead letter is about
+	letters map[letterKey]bool
+	ends    []uint64 // last updates of the units, in order
 }
 
-// given is what a recipient has been delivered: states of updates in order, then
-// states that routers made up.
+// given is what a recipient has been delivered: states of updates in order, and states
+// that routers made up, which come last in a unit and are known by it alone.
 type given struct {
-	upTo   uint64 // sequence of the last update
-	madeUp int
+	upTo   uint64 // last update
+	unit   uint64 // last update of the last unit with states made up
+	madeUp int    // of that unit
+}
+
+// letterKey tells dead letters apart.
+type letterKey struct {
+	sequence uint64
+	time     int64
+	reason   wire.Reason
+	router   string
+	err      string
+}
+
+func keyOf(l wire.DeadLetter) letterKey {
+	return letterKey{sequence: l.Sequence, time: l.Time.UnixMilli(), reason: l.Reason, router: l.Router, err: l.Error}
+}
+
+// place returns where the tail is.
+func (t *tail) place() wire.Tail {
+	if t == nil {
+		return wire.Tail{}
+	}
+	return t.at
 }
 
 // covers reports whether part of the tail is about updates behind p.
 func (t *tail) covers(p position) bool {
-	return t != nil && t.epoch == p.epoch && p.next() <= t.last
+	return t != nil && t.epoch == p.epoch && p.next() <= t.ends[len(t.ends)-1]
 }
 
-// ends reports whether the tail ends between the updates first and next: what is made
-// up for one side does not stand for the other.
-func (t *tail) ends(first, next update) bool {
-	return t != nil && first.sequence <= t.last && t.last < next.sequence
+// divides reports whether a unit ended between the updates first and next: what was
+// made up for one side does not stand for the other.
+func (t *tail) divides(first, next update) bool {
+	return t != nil && slices.ContainsFunc(t.ends, func(end uint64) bool { return first.sequence <= end && end < next.sequence })
 }
 
-// add notes a delivery.
-func (t *tail) add(d wire.ReceivedDelivery) {
+// holds reports whether a dead letter is stored.
+func (t *tail) holds(l wire.DeadLetter) bool { return t != nil && t.letters[keyOf(l)] }
+
+// add notes a delivery of a unit.
+func (t *tail) add(d wire.ReceivedDelivery, unit uint64) {
 	g := t.given[d.Recipient]
 	for _, sequence := range d.Sequences {
-		if sequence == 0 {
+		if sequence > 0 {
+			g.upTo = max(g.upTo, sequence)
+			continue
+		}
+		if unit > g.unit {
+			g.unit, g.madeUp = unit, 0
+		}
+		if unit == g.unit {
 			g.madeUp++
 		}
-		g.upTo = max(g.upTo, sequence)
 	}
 	t.given[d.Recipient] = g
 }
 
-// rest returns b without what is stored.
+// rest returns b without the states that are stored.
 func (t *tail) rest(b batch) batch {
-	if first := b.updates[0]; t == nil || first.epoch != t.epoch || first.sequence > t.last {
+	if t == nil || b.updates[0].epoch != t.epoch {
 		return b
 	}
 	recipients := make([]routing.Recipient, 0, len(b.recipients))
 	for _, r := range b.recipients {
 		if g, known := t.given[r.UserID]; known {
-			r.States = g.rest(r.States)
+			r.States = g.rest(r.States, b.updates[len(b.updates)-1].sequence)
 		}
 		if len(r.States) > 0 {
 			recipients = append(recipients, r)
 		}
 	}
 	b.recipients = recipients
-	b.letters = slices.DeleteFunc(slices.Clone(b.letters), func(l letter) bool { return t.letters[l.update.sequence] })
 	return b
 }
 
-func (g given) rest(states []presence.UserState) []presence.UserState {
+// rest returns the states of a batch up to the update last that the recipient does
+// not have.
+func (g given) rest(states []presence.UserState, last uint64) []presence.UserState {
 	var rest []presence.UserState
 	madeUp := 0
 	for _, s := range states {
@@ -82,7 +116,10 @@ func (g given) rest(states []presence.UserState) []presence.UserState {
 		if p == nil {
 			madeUp++
 		}
-		if p == nil && madeUp > g.madeUp || p != nil && p.Position > g.upTo {
+		switch {
+		case p != nil && p.Position <= g.upTo:
+		case p == nil && (last < g.unit || last == g.unit && madeUp <= g.madeUp):
+		default:
 			rest = append(rest, s)
 		}
 	}
@@ -98,64 +135,57 @@ type tailReader struct {
 	subjects wire.Subjects
 }
 
-// read returns what is stored behind the sequence from, up to last at most, that is
-// about updates of a partition behind p; nil where there is nothing.
-func (r tailReader) read(ctx context.Context, partition partitionID, p position, from, last uint64) (*tail, error) {
+// read returns what is stored at a place that is about updates of a partition behind
+// p; nil where there is nothing.
+func (r tailReader) read(ctx context.Context, partition partitionID, p position, at wire.Tail) (*tail, error) {
 	stream, err := r.js.Stream(ctx, r.subjects.DeliveriesStream())
 	if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", r.subjects.DeliveriesStream(), err)
 	}
-	if last = min(last, stream.CachedInfo().State.LastSeq); last <= from {
+	at.To = min(cmp.Or(at.To, math.MaxUint64), stream.CachedInfo().State.LastSeq)
+	if at.To <= at.From {
 		return nil, nil
 	}
-	found := &tail{from: from, epoch: p.epoch, given: make(map[presence.UserID]given), letters: make(map[uint64]bool)}
-	err = r.each(ctx, stream, from+1, last, func(m jetstream.Msg) error {
-		return found.take(r.subjects, partition, p, m)
-	})
+	found := &tail{at: at, epoch: p.epoch, given: make(map[presence.UserID]given), letters: make(map[letterKey]bool)}
+	err = r.each(ctx, stream, at.From+1, at.To, func(m jetstream.Msg) { found.take(r.subjects, partition, p, m) })
 	if err != nil {
 		return nil, fmt.Errorf("read what is stored of partition %d behind its checkpoint: %w", partition.number, err)
 	}
-	if found.last == 0 {
+	if len(found.ends) == 0 {
 		return nil, nil
 	}
+	slices.Sort(found.ends)
+	found.ends = slices.Compact(found.ends)
 	return found, nil
 }
 
-// take notes m where it is about updates of the partition behind p.
-func (t *tail) take(subjects wire.Subjects, partition partitionID, p position, m jetstream.Msg) error {
-	value := m.Headers().Get(wire.SourceHeader)
-	if value == "" {
-		return nil
-	}
-	source, err := wire.ParseSource(value)
-	if err != nil {
-		return err
-	}
-	if source.Partition != partition.number || source.Last < p.next() {
-		return nil
+// take notes m where it is about updates of the partition behind p. What is not of a
+// worker is passed over.
+func (t *tail) take(subjects wire.Subjects, partition partitionID, p position, m jetstream.Msg) {
+	source, err := wire.ParseSource(m.Headers().Get(wire.SourceHeader))
+	if err != nil || source.Partition != partition.number || source.Last < p.next() {
+		return
 	}
 	if strings.HasPrefix(m.Subject(), subjects.Dead("")) {
 		l, err := wire.DecodeDeadLetter(m.Data())
 		if err != nil {
-			return err
+			return
 		}
-		t.letters[l.Sequence] = true
+		t.letters[keyOf(l)] = true
 	} else {
 		d, err := wire.DecodeDelivery(m.Data())
-		if err != nil {
-			return err
+		if err != nil || d.Epoch != t.epoch {
+			return
 		}
-		if d.Epoch != t.epoch {
-			return nil
-		}
-		t.add(d)
+		t.add(d, source.Last)
 	}
-	t.last = max(t.last, source.Last)
-	return nil
+	if !slices.Contains(t.ends, source.Last) {
+		t.ends = append(t.ends, source.Last)
+	}
 }
 
 // each calls visit with the messages from first to last.
-func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, last uint64, visit func(jetstream.Msg) error) error {
+func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, last uint64, visit func(jetstream.Msg)) error {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
 	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
@@ -184,10 +214,8 @@ func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, la
 		if meta.Sequence.Stream > last {
 			return nil
 		}
-		if err := visit(m); err != nil {
-			return err
-		}
-		if meta.Sequence.Stream == last || meta.NumPending == 0 {
+		visit(m)
+		if meta.Sequence.Stream == last || meta.NumPending == 0 { // The last one may have been replaced.
 			return nil
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // batch. A unit without messages only moves the position.
 type unit struct {
 	partition *partition
-	messages  []message // deliveries first, then dead letters
+	messages  []message // dead letters first, then deliveries
 	bytes     int       // of the messages' data
 	stored    int       // messages that an earlier attempt to commit the unit stored
 	upTo      position

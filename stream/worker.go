@@ -59,7 +59,8 @@ var (
 )
 
 // NewWorker returns a worker on the connection nc, which Connect made, that asks
-// the routers of dispatcher. The error joins a *fault.Field for each fault of
+// the routers of dispatcher. While it runs it makes another connection with the
+// options of nc, for queries. The error joins a *fault.Field for each fault of
 // config.
 func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opts ...Option) (*Worker, error) {
 	if err := config.Validate(); err != nil {

@@ -42,7 +42,7 @@ func (s *site) newWorker(t *testing.T, registrations []routing.Registration, opt
 func (s *site) workerOf(t *testing.T, dispatcher *routing.Dispatcher, opts ...stream.Option) *worker {
 	t.Helper()
 	log := newLogs()
-	nc, err := stream.Connect(t.Context(), s.url, log.logger())
+	nc, err := stream.Connect(t.Context(), s.url, log.logger(), s.options...)
 	if err != nil {
 		t.Fatal(err)
 	}

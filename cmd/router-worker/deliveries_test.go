@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -150,5 +152,32 @@ func TestDeliveriesLatestGoesOnWhereItStopped(t *testing.T) {
 	other := expect(t, 2, "", env, "deliveries", "--user", "@dave:example.com", "--latest", "--resume", file).stderr.String()
 	if !strings.Contains(other, "is of @alice:example.com, want @dave:example.com of --user") {
 		t.Errorf("deliveries with the file of another says %q, want that", other)
+	}
+}
+
+func TestDeliveriesLatestKeepsItsFile(t *testing.T) {
+	t.Parallel()
+	env, _ := withWorker(t, routed)
+	latest := func(code int, file string) string {
+		t.Helper()
+		return expect(t, code, "", env, "deliveries", "--user", "@alice:example.com", "--latest", "--resume", file, "--count", "1").stderr.String()
+	}
+	if got := latest(1, filepath.Join(t.TempDir(), "nowhere", "alice.json")); !strings.Contains(got, "save view: ") || strings.Contains(got, "following") {
+		t.Errorf("deliveries with a file that cannot be written says %q, want that at once", got)
+	}
+	expect(t, 0, `{"user_id":"@bob:example.com","state":"online"}`+"\n", env, "publish")
+	expect(t, 0, "", env, "deliveries", "--all", "--count", "1") // it is stored
+	file, link := filepath.Join(t.TempDir(), "alice.json"), filepath.Join(t.TempDir(), "link.json")
+	latest(0, file)
+	if err := errors.Join(os.Chmod(file, 0o400), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	latest(0, link)
+	info, err := os.Lstat(file)
+	if err != nil || info.Mode() != 0o400 {
+		t.Errorf("the file is %v, %v, want its mode as it was", info, err)
+	}
+	if info, err = os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link is %v, %v, want a link", info, err)
 	}
 }

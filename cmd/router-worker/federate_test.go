@@ -202,7 +202,7 @@ func TestPermissionsThatAreEnough(t *testing.T) {
 		{Username: "reader", Password: "secret", Permissions: only(
 			"$JS.API.CONSUMER.CREATE.PRESENCE_DELIVERIES.>", "$JS.API.CONSUMER.MSG.NEXT.PRESENCE_DELIVERIES.*",
 			"$JS.API.CONSUMER.DELETE.PRESENCE_DELIVERIES.*", "$JS.API.STREAM.INFO.PRESENCE_DELIVERIES",
-			"$JS.API.DIRECT.GET.PRESENCE_DELIVERIES", "$JS.API.DIRECT.GET.PRESENCE_DELIVERIES.>", "$JS.ACK.PRESENCE_DELIVERIES.>",
+			"$JS.API.DIRECT.GET.PRESENCE_DELIVERIES", "$JS.API.CONSUMER.INFO.PRESENCE_DELIVERIES.*",
 		)},
 	}})
 	as := func(user string) string { return strings.Replace(guarded, "nats://", "nats://"+user+":secret@", 1) }

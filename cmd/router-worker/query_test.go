@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/internal/natstest"
 )
 
 const asked = `[{module: static, config: {routes: [
@@ -87,5 +91,23 @@ func TestQueryOfAFileThatIsNone(t *testing.T) {
 	got := expect(t, 1, "", withStreams(t), "query", "users-for-states", "/nonexistent").stderr.String()
 	if want := "router-worker: read updates: open /nonexistent: no such file or directory\n"; got != want {
 		t.Errorf("query says %q, want %q", got, want)
+	}
+}
+
+// A worker that is paused holds a query for as long as it is paused.
+func TestQueryThatAWorkerHoldsSaysSo(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	nc := natstest.Connect(t, urlOf(env))
+	asked := make(chan *nats.Msg, 10)
+	if _, err := nc.ChanSubscribe("presence.router.*", asked); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	p := expect(t, 1, "", append(env, "ROUTER_WORKER_WORKER_QUERIES_TIMEOUT=50ms"), "query", "interested-users", "@alice:example.com")
+	if got := p.stderr.String(); !strings.Contains(got, "the workers do not answer") || strings.Contains(got, "cannot reach NATS") || len(asked) != 5 {
+		t.Errorf("query says %q after %d attempts, want that the workers do not answer after 5", got, len(asked))
 	}
 }

@@ -22,7 +22,7 @@ func Stored(tb testing.TB, js jetstream.JetStream, stream, filter string) []jets
 	ctx, cancel := context.WithTimeout(tb.Context(), readTimeout)
 	defer cancel()
 	consumer, err := js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
+		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: readTimeout,
 	})
 	if err != nil {
 		tb.Fatalf("read %s: %v", stream, err)
@@ -39,12 +39,13 @@ func Stored(tb testing.TB, js jetstream.JetStream, stream, filter string) []jets
 	return found
 }
 
-// readAll returns what is pending for a consumer that nobody has read from.
+// readAll returns what is pending for a consumer that nobody has read from. In a
+// cluster its first pull may be lost: without a heartbeat the next one is sent.
 func readAll(ctx context.Context, consumer jetstream.Consumer) ([]jetstream.Msg, error) {
 	if consumer.CachedInfo().NumPending == 0 {
 		return nil, nil
 	}
-	messages, err := consumer.Messages()
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(readPause))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func readAll(ctx context.Context, consumer jetstream.Consumer) ([]jetstream.Msg,
 		case err == nil:
 			found = append(found, m)
 			done, err = isLast(m)
-		case errors.Is(err, nats.ErrTimeout):
+		case errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrNoHeartbeat):
 			done, err = isRead(ctx, consumer, len(found))
 		}
 		if err != nil || done {

@@ -7,20 +7,22 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-const (
-	// askTimeout bounds one request, beyond what a worker takes for it by default.
-	askTimeout = 90 * time.Second
-	askAgain   = 4 // attempts after the first where no replica could answer
-)
+// askAgain is how many attempts there are after the first.
+const askAgain = 4
+
+// ErrNoAnswer is wrapped by the error about a query that a worker may have been
+// sent and did not answer in time.
+var ErrNoAnswer = errors.New("no worker has answered in time")
 
 // ask sends one request and returns the answer, or the *wire.QueryError that it
-// was answered with. Where a replica cannot answer, another is asked: which one
-// gets a request is up to the server.
+// was answered with. Where a replica cannot answer, or is gone with the request,
+// another is asked: which one gets a request is up to the server. All queries may
+// be asked twice: three of them only read, and a reader drops what is replayed
+// twice.
 func (c *Client) ask(ctx context.Context, query string, request []byte) ([]byte, error) {
 	retry := backoff.WithMaxRetries(backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstPause),
 		backoff.WithMaxInterval(longestPause)), askAgain)
@@ -30,27 +32,32 @@ func (c *Client) ask(ctx context.Context, query string, request []byte) ([]byte,
 			return answer, nil
 		}
 		next := retry.NextBackOff()
-		if !isPassing(err) || next == backoff.Stop || pause(ctx, next) != nil {
+		if isFinal(err) || next == backoff.Stop || pause(ctx, next) != nil {
 			return nil, fmt.Errorf("ask %s: %w", query, err)
 		}
 	}
 }
 
 func (c *Client) askOnce(ctx context.Context, query string, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	timeout := c.queryTimeout
+	if query == wire.SendOnlinePresence {
+		timeout = c.replayTimeout
+	}
+	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	m, err := c.nc.RequestWithContext(ctx, c.subjects.Query(query), request)
-	if err != nil {
+	m, err := c.nc.RequestWithContext(attempt, c.subjects.Query(query), request)
+	switch {
+	case err == nil:
+		return m.Data, wire.DecodeQueryError(m.Header.Get(wire.ErrorCodeHeader), m.Header.Get(wire.ErrorHeader))
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case !c.nc.IsConnected() && !c.nc.IsClosed():
+		return nil, errAway
+	case attempt.Err() != nil:
+		return nil, fmt.Errorf("%w (waited for %v)", ErrNoAnswer, timeout)
+	default:
 		return nil, err
 	}
-	return m.Data, wire.DecodeQueryError(m.Header.Get(wire.ErrorCodeHeader), m.Header.Get(wire.ErrorHeader))
-}
-
-// isPassing reports whether another attempt may have an answer: a replica said so,
-// or there was none at that moment.
-func isPassing(err error) bool {
-	q, ok := errors.AsType[*wire.QueryError](err)
-	return ok && q.Code == wire.CodeUnavailable || errors.Is(err, nats.ErrNoResponders)
 }
 
 // pause waits for d, or returns why ctx ended before.

@@ -32,7 +32,11 @@ func (r *reading) begin(ctx context.Context) (beginning, error) {
 		return beginning{}, err
 	}
 	b.at = startAfter(r.after, isSame)
-	if expired := r.expired(info); expired != nil && !r.yield(Delivery{Position: r.after}, expired) {
+	expired, err := r.hasExpired(ctx, stream)
+	if err != nil {
+		return beginning{}, err
+	}
+	if expired && !r.yield(Delivery{Position: r.after}, &ExpiredError{After: r.after, MaxAge: info.Config.MaxAge}) {
 		return beginning{}, errStopped
 	}
 	return b, nil
@@ -71,13 +75,21 @@ func (r *reading) isSame(ctx context.Context, stream jetstream.Stream) (bool, er
 	return m.Time.Equal(r.after.Time), nil
 }
 
-// expired returns the error about deliveries that may have expired unread, nil
-// where there can be none.
-func (r *reading) expired(info *jetstream.StreamInfo) error {
+// hasExpired reports whether deliveries behind the position may have expired unread.
+// None has where the message behind it is still there: it is the oldest of them.
+func (r *reading) hasExpired(ctx context.Context, stream jetstream.Stream) (bool, error) {
+	info := stream.CachedInfo()
 	maxAge := info.Config.MaxAge
 	nothingSince := info.State.LastSeq <= r.after.Sequence
 	if r.after.IsZero() || maxAge == 0 || nothingSince || info.TimeStamp.Sub(r.after.Time) <= maxAge {
-		return nil
+		return false, nil
 	}
-	return &ExpiredError{After: r.after, MaxAge: maxAge}
+	_, err := stream.GetMsg(ctx, r.after.Sequence+1)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read message %d of stream %s: %w", r.after.Sequence+1, info.Config.Name, err)
+	}
+	return false, nil
 }

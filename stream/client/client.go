@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,12 +20,16 @@ type Client struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects wire.Subjects
+
+	queryTimeout  time.Duration
+	replayTimeout time.Duration
+	lookUps       time.Duration // between two look-ups of a reader
 }
 
 // New returns a Client of the deployment whose subjects begin with prefix. The
 // connection stays the caller's; it should reconnect for ever
 // (nats.MaxReconnects(-1)), and everything here waits while it is away.
-func New(nc *nats.Conn, prefix string) (*Client, error) {
+func New(nc *nats.Conn, prefix string, opts ...Option) (*Client, error) {
 	subjects, err := wire.NewSubjects(prefix)
 	if err != nil {
 		return nil, err
@@ -33,5 +38,15 @@ func New(nc *nats.Conn, prefix string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	return &Client{nc: nc, js: js, subjects: subjects}, nil
+	c := &Client{
+		nc: nc, js: js, subjects: subjects,
+		queryTimeout: 10 * time.Second, replayTimeout: 90 * time.Second, lookUps: time.Minute,
+	}
+	for _, set := range opts {
+		set(c)
+	}
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return c, nil
 }

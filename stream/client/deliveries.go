@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -20,22 +21,35 @@ import (
 // it goes on behind the last one with another consumer.
 func (c *Client) Deliveries(ctx context.Context, selection Selection, after Position) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
-		r := &reading{client: c, filter: c.Filter(selection), after: after, yield: yield, caughtUp: func() bool { return true }}
+		r := c.reading(selection, after)
+		r.yield = yield
 		r.run(ctx)
 	}
 }
 
 // reading is one iteration over deliveries.
 type reading struct {
-	client   *Client
-	filter   string
-	after    Position
-	yield    func(Delivery, error) bool
-	caughtUp func() bool // told when everything that is stored was yielded; reports whether to go on
+	client    *Client
+	selection Selection
+	after     Position
+	yield     func(Delivery, error) bool
+	caughtUp  func() bool    // told when everything that is stored was yielded; reports whether to go on
+	moved     func(Position) // told of a position that is not behind a delivery
+}
+
+func (c *Client) reading(selection Selection, after Position) *reading {
+	return &reading{
+		client: c, selection: selection, after: after,
+		caughtUp: func() bool { return true }, moved: func(Position) {},
+	}
 }
 
 // run reads until nothing more is wanted, or yields the error that ends it.
 func (r *reading) run(ctx context.Context) {
+	if err := r.selection.err; err != nil {
+		r.yield(Delivery{}, fmt.Errorf("read deliveries: %w", err))
+		return
+	}
 	err := r.client.untilLast(ctx, func(ctx context.Context) (progress bool, err error) {
 		from := r.after.Sequence
 		err = r.session(ctx)
@@ -52,7 +66,7 @@ func (r *reading) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := r.client.temporary(ctx, r.filter, begin.at)
+	consumer, err := r.client.temporary(ctx, r.client.Filter(r.selection), begin.at)
 	if err != nil {
 		return err
 	}
@@ -68,14 +82,59 @@ func (r *reading) session(ctx context.Context) error {
 			return errStopped
 		}
 	}
-	for delivered := uint64(1); ; delivered++ {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+	part := arrived{consumer: consumer, end: begin.end}
+	for {
+		if err := r.readOn(ctx, messages, &part); err != nil {
+			return err
+		}
+		r.lookUp(ctx, &part)
+	}
+}
+
+// arrived is what a session knows of its consumer.
+type arrived struct {
+	consumer jetstream.Consumer
+	count    uint64   // of the messages that arrived
+	end      Position // of the stream at the last look-up
+}
+
+// readOn reads until another look-up is due, or returns why that ended before.
+func (r *reading) readOn(ctx context.Context, messages jetstream.MessagesContext, part *arrived) error {
+	until, cancel := context.WithTimeout(ctx, r.client.lookUps)
+	defer cancel()
+	for {
+		m, err := messages.Next(jetstream.NextContext(until))
+		if err != nil && until.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if err := r.receive(m, delivered, begin.end.Created); err != nil {
+		part.count++
+		if err := r.receive(m, part.count, part.end.Created); err != nil {
 			return err
 		}
+	}
+}
+
+// lookUp moves the position to the end that the stream had at the look-up before,
+// where everything up to there has arrived: a reader of few deliveries would have
+// an old position else, which nobody can tell from one with deliveries behind it
+// that have expired. Where it cannot find out, the position stays.
+func (r *reading) lookUp(ctx context.Context, part *arrived) {
+	looking, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	info, err := part.consumer.Info(looking)
+	if err != nil {
+		return
+	}
+	if hasAll := info.NumPending == 0 && info.Delivered.Consumer == part.count; hasAll && part.end.Sequence > r.after.Sequence {
+		r.after = part.end
+		r.moved(r.after)
+	}
+	if end, err := r.client.End(looking); err == nil && end.Created.Equal(part.end.Created) {
+		end.fresh = false
+		part.end = end
 	}
 }
 

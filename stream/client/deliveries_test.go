@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,13 +105,7 @@ func TestDeliveriesGoOnFromAPosition(t *testing.T) {
 	}
 	wantSequences(t, "resumed", sequencesOf(t, deliveries(t, c, client.All(), position), 3), 3, 4, 5)
 	// The message before the position is gone: the next one is the same.
-	deliveriesStream, err := s.js.Stream(t.Context(), "PRESENCE_DELIVERIES")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := deliveriesStream.DeleteMsg(t.Context(), position.Sequence); err != nil {
-		t.Fatal(err)
-	}
+	s.forget(t, position.Sequence)
 	wantSequences(t, "resumed", sequencesOf(t, deliveries(t, c, client.All(), position), 3), 3, 4, 5)
 }
 
@@ -225,12 +220,38 @@ func TestDeliveriesTellOfWhatExpired(t *testing.T) {
 	position := end(t, c)
 	position.Time = position.Time.Add(-time.Hour) // the stream keeps 15 minutes
 	s.deliver(t, alice, 1, online(bob, 2))
+	s.deliver(t, alice, 1, online(bob, 3))
+	// What comes next is there: nothing was missed, however old the position is.
+	wantSequences(t, "behind an old position", sequencesOf(t, deliveries(t, c, client.All(), position), 2), 2, 3)
+	s.forget(t, 2)
 	r := deliveries(t, c, client.All(), position)
 	d, err, _ := r.next()
 	if expired, ok := errors.AsType[*client.ExpiredError](err); !ok || expired.After.Sequence != 1 || expired.MaxAge != 15*time.Minute {
 		t.Errorf("read is %+v, %v, want that deliveries may be missing", d, err)
 	}
-	r.want(t)
+	wantSequences(t, "behind the error", sequencesOf(t, r, 1), 3)
+}
+
+// forget deletes a message of the deliveries stream, as if it had expired.
+func (s *site) forget(t *testing.T, sequence uint64) {
+	t.Helper()
+	deliveriesStream, err := s.js.Stream(t.Context(), "PRESENCE_DELIVERIES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := deliveriesStream.DeleteMsg(t.Context(), sequence); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDeliveriesOfNoShard(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, newSite(t).server.URL())
+	for _, shard := range []int{-1, 4096} {
+		if _, err, _ := deliveries(t, c, client.InShard(wire.Remote, shard), client.Position{}).next(); err == nil || !strings.Contains(err.Error(), "want 0 to 4095") {
+			t.Errorf("read from shard %d is error %v, want which there may be", shard, err)
+		}
+	}
 }
 
 func TestDeliveriesEnd(t *testing.T) {

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,6 +52,18 @@ type ExpiredError struct {
 // Error says since when deliveries may be missing.
 func (e *ExpiredError) Error() string {
 	return fmt.Sprintf("deliveries after %s may be missing: they are kept for %v", e.After.Time.UTC().Format(time.RFC3339), e.MaxAge)
+}
+
+// ReadsOn reports whether err, or each error that it joins, is an
+// *InvalidDeliveryError or an *ExpiredError, behind which reading goes on.
+func ReadsOn(err error) bool {
+	if joined, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !ReadsOn(err) })
+	}
+	return errors.As(err, new(*InvalidDeliveryError)) || errors.As(err, new(*ExpiredError))
 }
 
 // received returns the delivery in m, with an *InvalidDeliveryError where there is

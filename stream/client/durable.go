@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// maxNameBytes is the longest name of a consumer that the server takes.
+const maxNameBytes = 255
 
 // durableAhead is how many deliveries a durable reader holds that were not yielded
 // yet: their wait for an acknowledgement runs.
@@ -18,10 +22,28 @@ const durableAhead = 64
 // not changed: with other settings it is an error that wraps
 // jetstream.ErrConsumerExists.
 type DurableConfig struct {
-	Name       string // of the durable, unique in the deliveries stream; readers with the same name share its deliveries
+	Name       string // of the durable, unique in the deliveries stream; readers with the same name share its deliveries. 1 to 255 visible characters of ASCII but .*>/\
 	Selection  Selection
-	AckWait    time.Duration // after which a delivery that is not acknowledged is yielded again; 30s where 0
-	MaxUnacked int           // deliveries that are yielded and not acknowledged; 1000 where 0
+	AckWait    time.Duration // after which a delivery that is not acknowledged is yielded again, up to 24h; 30s where 0
+	MaxUnacked int           // deliveries that are yielded and not acknowledged, up to 65536; 1000 where 0
+}
+
+// Validate returns nil, or the joined errors that each name a field.
+func (d DurableConfig) Validate() error {
+	return errors.Join(
+		visible("Name", d.Name),
+		d.Selection.err,
+		within("AckWait", d.AckWait, 0, 24*time.Hour),
+		within("MaxUnacked", d.MaxUnacked, 0, 1<<16),
+	)
+}
+
+func visible(field, name string) error {
+	isBad := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`.*>/\`, r) }
+	if name == "" || len(name) > maxNameBytes || strings.ContainsFunc(name, isBad) {
+		return fmt.Errorf(`%s is %.300q: want 1 to %d visible characters of ASCII but .*>/\`, field, name, maxNameBytes)
+	}
+	return nil
 }
 
 // Unacked is a delivery of a durable reader that is to be acknowledged.
@@ -60,6 +82,10 @@ func (u Unacked) Retry(delay time.Duration) error {
 // does. Errors are those of Deliveries, but for *ExpiredError.
 func (c *Client) Durable(ctx context.Context, config DurableConfig) iter.Seq2[Unacked, error] {
 	return func(yield func(Unacked, error) bool) {
+		if err := config.Validate(); err != nil {
+			yield(Unacked{}, fmt.Errorf("read with a durable: %w", err))
+			return
+		}
 		err := c.untilLast(ctx, func(ctx context.Context) (bool, error) { return c.durable(ctx, config, yield) })
 		if !errors.Is(err, errStopped) {
 			yield(Unacked{}, err)

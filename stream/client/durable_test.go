@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +94,51 @@ func TestDurableIsNotChanged(t *testing.T) {
 	}
 	if err := c.DeleteDurable(t.Context(), "sender"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("DeleteDurable() = %v, want that there is none", err)
+	}
+}
+
+func TestDurableRefusesItsConfig(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := newClient(t, s.server.URL())
+	tests := []struct {
+		name   string
+		config client.DurableConfig
+		want   string
+	}{
+		{"no name", client.DurableConfig{}, `Name is "": want 1 to 255 visible characters`},
+		{"dot", client.DurableConfig{Name: "a.b"}, `Name is "a.b"`},
+		{"space", client.DurableConfig{Name: "a b"}, `Name is "a b"`},
+		{"long name", client.DurableConfig{Name: strings.Repeat("x", 256)}, `Name is "xxx`},
+		{"wait", client.DurableConfig{Name: "a", AckWait: -1}, "AckWait is -1ns: want 0s to 24h0m0s"},
+		{"unacknowledged", client.DurableConfig{Name: "a", MaxUnacked: -1}, "MaxUnacked is -1: want 0 to 65536"},
+		{"shard", client.DurableConfig{Name: "a", Selection: client.InShard(wire.Local, -1)}, "shard is -1: want 0 to 4095"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if _, err, _ := durable(t, c, tt.config).next(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("read is error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// What the server refuses for good is told, not tried for ever.
+func TestDurableThatTheServerRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	found, err := s.js.Stream(t.Context(), "PRESENCE_DELIVERIES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := found.CachedInfo().Config
+	config.ConsumerLimits.MaxAckPending = 10
+	if _, err := s.js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	_, err, _ = durable(t, newClient(t, s.server.URL()), client.DurableConfig{Name: "sender", MaxUnacked: 100}).next()
+	if !errors.As(err, new(*jetstream.APIError)) {
+		t.Errorf("read is error %v, want what the server says", err)
 	}
 }

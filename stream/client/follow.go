@@ -1,20 +1,22 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"iter"
 )
 
 // Follow brings view up to date and keeps it so, and yields what is news to it:
 // the newest state of a user each time there is one. It begins at the position of
-// view, with the oldest delivery where that is new. Errors are those of Deliveries.
+// view, with the oldest delivery where that is new, and moves it while there is
+// nothing to take, each minute or two. Errors are those of Deliveries.
 func (c *Client) Follow(ctx context.Context, view *View) iter.Seq2[Latest, error] {
 	return func(yield func(Latest, error) bool) {
-		for d, err := range c.Deliveries(ctx, ToUser(view.recipient), view.Position()) {
-			if !view.takeTo(d, err, yield) {
-				return
-			}
-		}
+		r := c.reading(ToUser(view.recipient), view.Position())
+		r.yield = func(d Delivery, err error) bool { return view.takeTo(d, err, yield) }
+		r.moved = view.move
+		r.run(ctx)
 	}
 }
 
@@ -32,22 +34,29 @@ func (v *View) takeTo(d Delivery, err error, yield func(Latest, error) bool) boo
 }
 
 // CatchUp has view take everything that is stored, and returns then: what All
-// yields is a snapshot that Follow goes on from. Where it returns an *ExpiredError
-// or an *InvalidDeliveryError, view has taken everything else.
+// yields is a snapshot that Follow goes on from. It returns what Deliveries would
+// yield as errors, joined: the first *ExpiredError, the last *InvalidDeliveryError
+// and what ended it. Where ReadsOn reports true, view has taken everything else.
 func (c *Client) CatchUp(ctx context.Context, view *View) error {
-	var told error
-	r := &reading{client: c, filter: c.Filter(ToUser(view.recipient)), after: view.Position(), caughtUp: func() bool { return false }}
+	var told [3]error
+	r := c.reading(ToUser(view.recipient), view.Position())
+	r.caughtUp = func() bool { return false }
 	r.yield = func(d Delivery, err error) bool {
-		if err != nil {
-			told = err // the last one, of any number
-			return true
+		switch {
+		case err == nil:
+			view.Take(d)
+		case errors.As(err, new(*ExpiredError)):
+			told[0] = cmp.Or(told[0], err)
+		case errors.As(err, new(*InvalidDeliveryError)):
+			told[1] = err
+		default:
+			told[2] = err
 		}
-		view.Take(d)
 		return true
 	}
 	r.run(ctx)
 	view.move(r.after)
-	return told
+	return errors.Join(told[:]...)
 }
 
 // move sets the position, behind deliveries that are none of the recipient's.

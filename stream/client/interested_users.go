@@ -28,7 +28,8 @@ type Interest struct {
 
 // InterestedUsers asks whose presence user may see. Errors are as for every query:
 // a *wire.QueryError is what a worker answered, with a code and a sentence;
-// nats.ErrNoResponders means that no worker is there.
+// nats.ErrNoResponders means that no worker is there, ErrNoAnswer that one is, or
+// was, and does not answer.
 func (c *Client) InterestedUsers(ctx context.Context, user presence.UserID) (*Interest, error) {
 	first, err := c.interestedUsers(ctx, user, presence.UserID{})
 	if err != nil {

@@ -49,7 +49,6 @@ const (
 
 // judge returns the verdict of err.
 func judge(err error) verdict {
-	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, errAway):
 		return notNow // nothing was sent
@@ -57,24 +56,13 @@ func judge(err error) verdict {
 		return notNow // nobody took it: the stream is missing, or has no leader for a moment
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		return notNow // nothing was sent
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrHeadersNotSupported),
-		errors.Is(err, nats.ErrBadSubject), errors.Is(err, errLate), errors.Is(err, errWrongStream):
+	case isFinal(err):
 		return never
-	case errors.As(err, &api):
-		return judgeAnswer(api)
+	case errors.As(err, new(*jetstream.APIError)):
+		return notNow // the server answers with an error: it has stored nothing
 	default:
 		return unknown // no answer in time, the connection broke, or no sense in the answer
 	}
-}
-
-// judgeAnswer tells an answer that stays the same from one that does not: the
-// server has stored nothing either way.
-func judgeAnswer(api *jetstream.APIError) verdict {
-	const clientErrors, tooMany = 4, 429
-	if api.Code/100 == clientErrors && api.Code != tooMany {
-		return never
-	}
-	return notNow
 }
 
 // failures remembers what a Flush is to tell.

@@ -202,10 +202,8 @@ func (p *publishing) missing(ctx context.Context) error {
 	defer cancel()
 	name := p.client.subjects.UpdatesStream()
 	_, err := p.client.js.Stream(ctx, name)
-	for _, final := range []error{jetstream.ErrStreamNotFound, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount, nats.ErrNoResponders} {
-		if errors.Is(err, final) {
-			return fmt.Errorf("look up stream %s: %w", name, err)
-		}
+	if isFinal(err) || errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	return nil
 }

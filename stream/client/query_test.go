@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -251,6 +252,62 @@ func TestQueryIsAskedAgainWhereAReplicaCannotAnswer(t *testing.T) {
 	_, err := c.SendOnlinePresence(ctx, users(1))
 	if q, ok := errors.AsType[*wire.QueryError](err); !ok || q.Code != wire.CodeUnavailable || !strings.Contains(err.Error(), "not now") {
 		t.Errorf("SendOnlinePresence() = %v, want code 503 in the end", err)
+	}
+}
+
+func TestQueryIsAskedAgainWhereNobodyAnswersInTime(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.play(t, wire.InterestedUsers, reply{none: true}, reply{answer: []byte(`{"all_users":true}`)})
+	s.play(t, wire.SendOnlinePresence, reply{none: true}, reply{answer: []byte(`{"users":{"@bob:example.com":{"states":2}}}`)})
+	s.play(t, wire.CurrentStates, reply{none: true})
+	// One timeout is too long to be waited for, so that a test which hangs took the wrong one.
+	questions := newClient(t, s.server.URL(), client.WithQueryTimeout(100*time.Millisecond), client.WithReplayTimeout(time.Hour))
+	if interest, err := questions.InterestedUsers(t.Context(), presence.MustUserID(alice)); err != nil || !interest.All {
+		t.Errorf("InterestedUsers() = %v, %v, want the answer of the second attempt", interest, err)
+	}
+	if _, err := collect(questions.CurrentStates(t.Context(), users(1), presence.UserID{})); !errors.Is(err, client.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("CurrentStates() = %v, want that nobody answers", err)
+	}
+	replays := newClient(t, s.server.URL(), client.WithQueryTimeout(time.Hour), client.WithReplayTimeout(100*time.Millisecond))
+	if sent, err := replays.SendOnlinePresence(t.Context(), users(1)); err != nil || len(sent) != 1 || sent[0].States != 2 {
+		t.Errorf("SendOnlinePresence() = %v, %v, want the answer of the second attempt", sent, err)
+	}
+}
+
+func TestQueryEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.play(t, wire.InterestedUsers, reply{none: true})
+	enough := errors.New("enough")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, enough)
+	defer cancel()
+	if _, err := newClient(t, s.server.URL()).InterestedUsers(ctx, presence.MustUserID(alice)); !errors.Is(err, enough) {
+		t.Errorf("InterestedUsers() = %v, want the cause of the end", err)
+	}
+}
+
+// What is asked while the connection is away is asked again, and says why where
+// that does not help.
+func TestQueryWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := newClient(t, s.server.URL(), client.WithQueryTimeout(20*time.Millisecond))
+	s.server.Shutdown()
+	_, err := c.InterestedUsers(t.Context(), presence.MustUserID(alice))
+	if err == nil || !strings.Contains(err.Error(), "the connection to NATS is away") {
+		t.Errorf("InterestedUsers() = %v, want that the connection is away", err)
+	}
+}
+
+func TestClientTimeoutsHaveBounds(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Connect(t, natstest.Run(t).URL())
+	_, err := client.New(nc, client.DefaultPrefix, client.WithQueryTimeout(0), client.WithReplayTimeout(3*time.Hour))
+	for _, part := range []string{"query timeout is 0s: want 10ms to 1h0m0s", "replay timeout is 3h0m0s: want 10ms to 2h0m0s"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("New() = %v, want %q in it", err, part)
+		}
 	}
 }
 

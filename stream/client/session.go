@@ -7,7 +7,6 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 var (
@@ -31,7 +30,7 @@ func (c *Client) untilLast(ctx context.Context, session func(context.Context) (p
 			return errStopped
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case isLast(err):
+		case isFinal(err):
 			return err
 		case progress:
 			retry.Reset()
@@ -60,18 +59,4 @@ func (c *Client) whileConnected(ctx context.Context) (connected context.Context,
 		watch.Wait()
 		c.nc.RemoveStatusListener(again)
 	}
-}
-
-// isLast reports whether another session would be of no use. Everything else is
-// taken for a server that is away, and waited for.
-func isLast(err error) bool {
-	for _, last := range []error{
-		jetstream.ErrStreamNotFound, jetstream.ErrConsumerExists, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount,
-		nats.ErrConnectionClosed,
-	} {
-		if errors.Is(err, last) {
-			return true
-		}
-	}
-	return false
 }

@@ -62,9 +62,9 @@ func streams() stream.StreamsConfig {
 }
 
 // newClient returns a Client that is connected to url.
-func newClient(t *testing.T, url string) *client.Client {
+func newClient(t *testing.T, url string, opts ...client.Option) *client.Client {
 	t.Helper()
-	c, err := client.New(natstest.Connect(t, url), client.DefaultPrefix)
+	c, err := client.New(natstest.Connect(t, url), client.DefaultPrefix, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,14 @@ package client_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/client"
@@ -193,6 +196,59 @@ func TestViewCatchesUpAndFollows(t *testing.T) {
 	}
 }
 
+// A reader whose deliveries are few is as far as the stream, lest it takes what
+// others were delivered for what it missed.
+func TestPositionOfAQuietReaderMoves(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v := client.NewView(presence.MustUserID(alice), client.DefaultViewBytes)
+	c := newClient(t, s.server.URL(), client.WithLookUps(10*time.Millisecond))
+	news := read(t, func(ctx context.Context) iter.Seq2[client.Latest, error] { return c.Follow(ctx, v) })
+	s.deliver(t, alice, 1, online(bob, 1))
+	news.want(t)
+	s.deliver(t, eva, 1, online(bob, 2))
+	last := s.deliver(t, eva, 1, online(bob, 3))
+	var following sync.WaitGroup
+	following.Go(func() {
+		if got, err, _ := news.next(); err != nil || got.Sequence != 4 {
+			t.Errorf("news is %v, %v, want update 4", got, err)
+		}
+	})
+	eventually(t, "position behind what others were delivered", func() bool { return v.Position().Sequence == last })
+	moved := v.Position()
+	s.deliver(t, alice, 1, online(bob, 4))
+	following.Wait()
+	wantSequences(t, "behind the position", sequencesOf(t, deliveries(t, c, client.All(), moved), 1), 4)
+}
+
+func TestCatchUpTellsOfEverything(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := newClient(t, s.server.URL())
+	s.deliver(t, alice, 1, online(bob, 1))
+	s.deliver(t, alice, 1, online(bob, 2))
+	s.store(t, s.subjects.Delivery(wire.Local, 0, presence.MustUserID(alice)), "{}")
+	s.deliver(t, alice, 1, online(bob, 3))
+	old := end(t, c)
+	old.Sequence, old.Time = 1, old.Time.Add(-time.Hour)
+	s.forget(t, 1)
+	s.forget(t, 2)
+	v, err := client.RestoreView(fmt.Appendf(nil, `{"recipient":%q,"position":%q,"states":[]}`, alice, old), client.DefaultViewBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.CatchUp(t.Context(), v)
+	if !errors.As(err, new(*client.ExpiredError)) || !errors.As(err, new(*client.InvalidDeliveryError)) || !client.ReadsOn(err) || v.Len() != 1 {
+		t.Errorf("CatchUp() = %v with %d users, want what expired, what is no delivery, and the rest", err, v.Len())
+	}
+	if err := s.js.DeleteStream(t.Context(), "PRESENCE_DELIVERIES"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CatchUp(t.Context(), v); client.ReadsOn(err) || client.ReadsOn(errors.Join(err, &client.ExpiredError{})) {
+		t.Errorf("CatchUp() = %v, want an error that ends it", err)
+	}
+}
+
 func TestViewCatchesUpBehindWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -200,7 +256,7 @@ func TestViewCatchesUpBehindWhatIsWrong(t *testing.T) {
 	s.deliver(t, alice, 1, online(bob, 1))
 	v := client.NewView(presence.MustUserID(alice), client.DefaultViewBytes)
 	err := newClient(t, s.server.URL()).CatchUp(t.Context(), v)
-	if _, ok := err.(*client.InvalidDeliveryError); !ok || v.Len() != 1 { //nolint:errorlint // It is to be the very error.
+	if !errors.As(err, new(*client.InvalidDeliveryError)) || !client.ReadsOn(err) || v.Len() != 1 {
 		t.Errorf("CatchUp() = %v with %d users, want an error about one message, and the other", err, v.Len())
 	}
 }

@@ -87,6 +87,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 type reply struct {
 	code   string // of an error, "" for none
 	answer []byte
+	none   bool // as of a worker that is killed with the request
 }
 
 // play answers a query with one reply after the other, and the last one for ever,
@@ -95,13 +96,17 @@ func (s *site) play(t *testing.T, query string, replies ...reply) {
 	t.Helper()
 	nc := natstest.Connect(t, s.server.URL())
 	_, err := nc.QueueSubscribe(s.subjects.Query(query), wire.ServiceName, func(m *nats.Msg) {
-		answer := nats.NewMsg(m.Reply)
-		if answer.Data = replies[0].answer; replies[0].code != "" {
-			answer.Header.Set(wire.ErrorCodeHeader, replies[0].code)
-			answer.Header.Set(wire.ErrorHeader, "not now")
-		}
+		now := replies[0]
 		if len(replies) > 1 {
 			replies = replies[1:]
+		}
+		if now.none {
+			return
+		}
+		answer := nats.NewMsg(m.Reply)
+		if answer.Data = now.answer; now.code != "" {
+			answer.Header.Set(wire.ErrorCodeHeader, now.code)
+			answer.Header.Set(wire.ErrorHeader, "not now")
 		}
 		if err := m.RespondMsg(answer); err != nil {
 			t.Error(err)

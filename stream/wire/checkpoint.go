@@ -21,7 +21,16 @@ type Checkpoint struct {
 	Commit   string          `json:"commit"`          // unique to the commit that wrote it
 	After    presence.UserID `json:"after,omitzero"`  // last recipient that the update at Sequence is committed for, where that one is half committed
 	Batch    string          `json:"batch,omitempty"` // fast-ingest batch that is storing messages about the updates behind the position, "" for none
-	Tail     uint64          `json:"tail,omitempty"`  // sequence in the deliveries stream behind which such messages begin, where that is not the checkpoint's own
+	Tail     Tail            `json:"tail,omitzero"`   // such messages that may be stored
+}
+
+// Tail says where messages may be stored that are about updates behind the position
+// of a partition.
+type Tail struct {
+	From     uint64    `json:"from"`     // sequence in the deliveries stream behind which they are, 0 for that of the checkpoint
+	To       uint64    `json:"to"`       // sequence of the last of them, 0 where that is not known
+	Sequence uint64    `json:"sequence"` // last update that they are about
+	Time     time.Time `json:"time"`     // when that update was stored
 }
 
 // maxBatchID is how long the ID of a batch may be (NATS ADR-50).
@@ -41,8 +50,12 @@ func AppendCheckpoint(dst []byte, c Checkpoint) []byte {
 	if c.Batch != "" {
 		dst = appendText(append(dst, `,"batch":`...), c.Batch)
 	}
-	if c.Tail > 0 {
-		dst = strconv.AppendUint(append(dst, `,"tail":`...), c.Tail, 10)
+	if t := c.Tail; t != (Tail{}) {
+		dst = strconv.AppendUint(append(dst, `,"tail":{"from":`...), t.From, 10)
+		dst = strconv.AppendUint(append(dst, `,"to":`...), t.To, 10)
+		dst = strconv.AppendUint(append(dst, `,"sequence":`...), t.Sequence, 10)
+		dst = t.Time.UTC().AppendFormat(append(dst, `,"time":"`...), time.RFC3339Nano)
+		dst = append(dst, `"}`...)
 	}
 	return append(dst, '}')
 }

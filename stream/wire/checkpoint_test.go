@@ -26,7 +26,8 @@ func TestCheckpointGolden(t *testing.T) {
 	whole, none := checkpoint(), checkpoint()
 	whole.After = presence.UserID{}
 	open := whole
-	open.Batch, open.Tail = "worker-1-78", 4711
+	open.Batch = "worker-1-78"
+	open.Tail = wire.Tail{From: 4711, To: 4712, Sequence: math.MaxUint64, Time: open.Time}
 	none.Sequence, none.Time, none.Epoch = 0, time.Time{}, 0
 	tests := []struct {
 		name string

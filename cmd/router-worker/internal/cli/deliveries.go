@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,8 +36,8 @@ With --latest it shows what a sync worker answers the client of --user from: the
 newest state of each user among the deliveries that are stored, then each state
 that is newer, as it comes. What is delivered twice, or late, is shown once. With
 --resume FILE it begins where FILE says, and keeps FILE up to date: a view of the
-newest states and the position behind the last delivery. A file that does not exist
-is made. One that is older than deliveries are kept says so: send-online-presence
+newest states and the position that it stands for. A file that does not exist is
+made. One that is older than deliveries are kept says so: send-online-presence
 brings what was missed.`,
 		Example: `  router-worker deliveries --user @alice:example.com
   router-worker deliveries --server matrix.org --all --json
@@ -124,12 +125,12 @@ func (p *program) showDeliveries(ctx context.Context, s *session, selection clie
 
 // noted notes an error behind which reading goes on.
 func (p *program) noted(err error) bool {
-	var invalid *client.InvalidDeliveryError
-	var expired *client.ExpiredError
-	if !errors.As(err, &invalid) && !errors.As(err, &expired) {
+	if !client.ReadsOn(err) {
 		return false
 	}
-	p.note("%s", terminal.Escape(err.Error()))
+	for line := range strings.Lines(err.Error()) {
+		p.note("%s", terminal.Escape(strings.TrimSuffix(line, "\n")))
+	}
 	return true
 }
 

@@ -30,26 +30,41 @@ func (p *program) latest(ctx context.Context, flags deliveriesFlags) error {
 	if err != nil {
 		return err
 	}
-	saved := saver{path: flags.resume, view: view}
+	file, err := saverOf(flags.resume, view)
+	if err != nil {
+		return err
+	}
 	return p.asClient(ctx, func(ctx context.Context, s *session) error {
-		err := endOfFollowing(p.followView(ctx, s, &saved, flags.count))
-		return errors.Join(err, saved.save())
+		ctx, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
+		saved := make(chan error, 1)
+		go func() {
+			err := file.keep(ctx)
+			stop(err)
+			saved <- err
+		}()
+		err := endOfFollowing(p.followView(ctx, s, view, flags.count))
+		stop(nil)
+		if lost := <-saved; !errors.Is(err, lost) {
+			err = errors.Join(err, lost)
+		}
+		return err
 	})
 }
 
-func (p *program) followView(ctx context.Context, s *session, saved *saver, count int) error {
-	if err := s.client.CatchUp(ctx, saved.view); err != nil && !p.noted(err) {
+func (p *program) followView(ctx context.Context, s *session, view *client.View, count int) error {
+	if err := s.client.CatchUp(ctx, view); err != nil && !p.noted(err) {
 		return err
 	}
 	seen := 0
-	for latest := range saved.view.All() {
+	for latest := range view.All() {
 		p.showState(latest.Epoch, latest.Sequence, latest.State)
 		if seen++; seen == count {
 			return nil
 		}
 	}
-	p.note("following the newest states for %s, Ctrl-C ends", terminal.Escape(saved.view.Recipient().String()))
-	for latest, err := range s.client.Follow(ctx, saved.view) {
+	p.note("following the newest states for %s, Ctrl-C ends", terminal.Escape(view.Recipient().String()))
+	for latest, err := range s.client.Follow(ctx, view) {
 		if err != nil {
 			if p.noted(err) {
 				continue
@@ -59,9 +74,6 @@ func (p *program) followView(ctx context.Context, s *session, saved *saver, coun
 		p.showState(latest.Epoch, latest.Sequence, latest.State)
 		if seen++; seen == count {
 			return nil
-		}
-		if err := saved.sometimes(); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -103,23 +115,50 @@ func openView(path string, user presence.UserID) (*client.View, error) {
 type saver struct {
 	path string // "" for none
 	view *client.View
-	last time.Time
+	mode fs.FileMode
+
+	saved client.Position // of the view in the file
 }
 
-// sometimes saves the view if that was not done for a while.
-func (s *saver) sometimes() error {
-	if time.Since(s.last) < saveInterval {
-		return nil
+// saverOf returns a saver of view that has saved once, so that a file which cannot
+// be written is known at once. A symbolic link stays one.
+func saverOf(path string, view *client.View) (*saver, error) {
+	s := &saver{path: path, view: view, mode: 0o600}
+	if path == "" {
+		return s, nil
 	}
-	return s.save()
+	if file, err := filepath.EvalSymlinks(path); err == nil {
+		s.path = file
+	}
+	if info, err := os.Stat(path); err == nil {
+		s.mode = info.Mode().Perm()
+	}
+	return s, s.save()
+}
+
+// keep saves what is new until ctx ends, and then a last time.
+func (s *saver) keep(ctx context.Context) error {
+	tick := time.NewTicker(saveInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		if s.path != "" && s.view.Position() != s.saved {
+			if err := s.save(); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
 }
 
 // save replaces the file as a whole.
 func (s *saver) save() error {
-	if s.path == "" {
-		return nil
-	}
-	s.last = time.Now()
+	s.saved = s.view.Position()
 	data, err := json.Marshal(s.view)
 	if err != nil {
 		return err
@@ -129,7 +168,7 @@ func (s *saver) save() error {
 		return fmt.Errorf("save view: %w", err)
 	}
 	_, err = temporary.Write(append(data, '\n'))
-	err = errors.Join(err, temporary.Sync(), temporary.Close())
+	err = errors.Join(err, temporary.Chmod(s.mode), temporary.Sync(), temporary.Close())
 	if err == nil {
 		err = os.Rename(temporary.Name(), s.path)
 	}

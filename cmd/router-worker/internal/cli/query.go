@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/client"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -63,6 +64,8 @@ func (q *queryFailure) Unwrap() error { return q.err }
 func failed(err error) error {
 	refused, ok := errors.AsType[*wire.QueryError](err)
 	switch {
+	case errors.Is(err, client.ErrNoAnswer):
+		return &queryFailure{"the workers do not answer: see router-worker status, and their logs", err}
 	case errors.Is(err, nats.ErrNoResponders):
 		return &queryFailure{"no worker answers queries (start one with: router-worker run)", err}
 	case !ok:

@@ -72,7 +72,9 @@ func (p *program) connect(ctx context.Context, c config.Config, end context.Canc
 		return nil, nil, err
 	}
 	js, jsErr := jetstream.New(nc)
-	router, err := client.New(nc, c.Streams.Prefix)
+	answered := c.Worker.Queries // in these times, by the workers
+	router, err := client.New(nc, c.Streams.Prefix,
+		client.WithQueryTimeout(2*answered.Timeout), client.WithReplayTimeout(3*answered.ReplayTimeout/2))
 	if err := errors.Join(jsErr, err); err != nil {
 		nc.Close()
 		return nil, nil, err
