@@ -21,6 +21,7 @@ type claim struct {
 	tail       *tail
 	fast       bool   // whether units are committed by fast ingest
 	before     string // worker that had the partition before, "" where it had no checkpoint
+	again      bool   // this worker had it all along
 }
 
 // earlier is what a worker knows from an earlier claim of a partition; the zero
@@ -50,7 +51,7 @@ func (c *claimer) claim(ctx context.Context, partition partitionID, commit strin
 	if err != nil {
 		return claim{}, err
 	}
-	claimed := claim{partition: partition, before: found.Worker}
+	claimed := claim{partition: partition, before: found.Worker, again: known != earlier{} && found.Worker == c.worker}
 	if claimed.position, err = c.position(ctx, found); err != nil {
 		return claim{}, err
 	}

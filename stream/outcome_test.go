@@ -82,6 +82,7 @@ func testUnknownOutcomeOfCommit(t *testing.T, fastIngest bool) {
 			}
 			w.log.want(t, 0, "partition is lost")
 			w.log.want(t, 0, "claiming the partition anew")
+			w.log.want(t, 0, "partitions were shared anew")
 			w.log.want(t, 0, purgedLine)
 			if tt.told {
 				w.log.want(t, 1, "waiting, nothing is lost", "committing deliveries")

@@ -59,7 +59,9 @@ func (o *ownership) begin(work context.Context, partition int) {
 func (o *ownership) note(work context.Context, e event) {
 	if e.claim != nil {
 		o.tenures[e.partition].claim = e.claim.checkpoint.revision
-		o.changes.claimed(*e.claim)
+		if !e.claim.again {
+			o.changes.claimed(*e.claim)
+		}
 		return
 	}
 	delete(o.tenures, e.partition)

@@ -186,9 +186,17 @@ func (t *Topology) deliveries() jetstream.StreamConfig {
 		AllowRollup:        true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
-		// Replicas may forget that a batch was ended, see docs/decisions/0020.
-		AllowBatchPublish: t.config.Deliveries.FastIngest && t.config.Replicas == 1,
+		AllowBatchPublish:  t.allowsFast(),
 	})
+}
+
+// fastIngestVersion is the first version of the server that knows fast ingest.
+const fastIngestVersion = "2.14.0"
+
+// allowsFast reports whether the deliveries stream is to allow fast ingest. Replicas
+// may forget that a batch was ended, see docs/decisions/0020.
+func (t *Topology) allowsFast() bool {
+	return t.config.Deliveries.FastIngest && t.config.Replicas == 1 && atLeast(t.js.Conn().ConnectedServerVersion(), fastIngestVersion)
 }
 
 func (t *Topology) dead() jetstream.StreamConfig {
