@@ -194,17 +194,14 @@ func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, la
 	if err != nil {
 		return err
 	}
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
 	if err != nil {
 		return err
 	}
 	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
+	for exhausted := consumer.CachedInfo().NumPending == 0; ; {
+		m, err := nextOf(ctx, messages, exhausted)
+		if err != nil || m == nil {
 			return err
 		}
 		meta, err := m.Metadata()
@@ -215,8 +212,27 @@ func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, la
 			return nil
 		}
 		visit(m)
-		if meta.Sequence.Stream == last || meta.NumPending == 0 { // The last one may have been replaced.
+		if meta.Sequence.Stream == last {
 			return nil
 		}
+		exhausted = meta.NumPending == 0
 	}
+}
+
+// tailGrace is how long another message is waited for where the server counts none:
+// its count may be wrong while others rewrite their checkpoints.
+const tailGrace = time.Second
+
+// nextOf returns the next message, nil where there is none and none is expected.
+func nextOf(ctx context.Context, messages jetstream.MessagesContext, exhausted bool) (jetstream.Msg, error) {
+	if !exhausted {
+		return messages.Next(jetstream.NextContext(ctx))
+	}
+	soon, cancel := context.WithTimeout(ctx, tailGrace)
+	defer cancel()
+	m, err := messages.Next(jetstream.NextContext(soon))
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return m, err
 }
