@@ -54,8 +54,12 @@ func (d *deployment) read(ctx context.Context, stream string, after uint64, each
 		if err != nil {
 			d.t.Fatalf("read stream %s behind %d up to %d: %v", stream, last, end, err)
 		}
+		now := sequenceOf(d.t, m)
+		if now <= last {
+			d.t.Fatalf("read stream %s: message %d came after message %d", stream, now, last)
+		}
 		each(m)
-		last = sequenceOf(d.t, m)
+		last = now
 	}
 	return last
 }

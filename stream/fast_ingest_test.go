@@ -58,6 +58,18 @@ func (g *barrier) look(frame []byte) ([]byte, verdict) {
 	return frame, pass
 }
 
+// finish has a second worker finish what the first one, which is held, began, up to
+// the update last. Then the first goes on and finds that it is replaced.
+func (s *site) finish(t *testing.T, first *worker, b *barrier, last uint64, router routing.Router) {
+	t.Helper()
+	second := s.start(t, router)
+	s.awaitPosition(t, last)
+	b.release()
+	first.log.await(t, "partition is lost")
+	first.stop(t)
+	second.stop(t)
+}
+
 // makingUp is a router that gives every update to all, and makes up a state for each
 // of them.
 func makingUp(t *testing.T, all ...string) routing.Router {
@@ -131,12 +143,7 @@ func TestWorkerStopsWithinABatch(t *testing.T) {
 			s.publishMany(t, 0, 10)
 			first, b := s.holdBefore(t, nth, makingUp(t, all...))
 			last := s.publishMany(t, 10, 10)
-			second := s.start(t, makingUp(t, all...))
-			s.awaitPosition(t, last)
-			b.release()
-			first.log.await(t, "partition is lost")
-			first.stop(t)
-			second.stop(t)
+			s.finish(t, first, b, last, makingUp(t, all...))
 			s.wantEverythingOnce(t, letters+1, last, all...)
 			s.wantLetters(t, letters)
 		})
@@ -217,12 +224,7 @@ func TestCoalescedStateStaysOut(t *testing.T) {
 	})
 	last := s.publish(t, bob, 1)
 	w, b := s.holdBefore(t, 3, router) // begin, alice | end
-	second := s.start(t, router)
-	s.awaitPosition(t, last)
-	b.release()
-	w.log.await(t, "partition is lost")
-	w.stop(t)
-	second.stop(t)
+	s.finish(t, w, b, last, router)
 	if got := fmt.Sprint(sequences(s.deliveries(t))[alice]); got != "[0]" {
 		t.Errorf("alice received %s, want [0]: the made up state is the newest", got)
 	}
@@ -247,12 +249,7 @@ func TestTooLargeStateWithinABatch(t *testing.T) {
 			})
 			last := s.publish(t, bob, 1)
 			w, b := s.holdBefore(t, nth, router)
-			second := s.start(t, router)
-			s.awaitPosition(t, last)
-			b.release()
-			w.log.await(t, "partition is lost")
-			w.stop(t)
-			second.stop(t)
+			s.finish(t, w, b, last, router)
 			received := sequences(s.deliveries(t))
 			if got := fmt.Sprint(received[alice], received[dave]); got != "[1] [1 0]" {
 				t.Errorf("received %s, want [1] [1 0]", got)
@@ -277,12 +274,7 @@ func TestTooLargeUpdateWithinABatch(t *testing.T) {
 	})
 	last := s.publishMany(t, 0, 3)
 	w, b := s.holdBefore(t, 4, router) // begin, letter, alice [1] | alice [3], end
-	second := s.start(t, router)
-	s.awaitPosition(t, last)
-	b.release()
-	w.log.await(t, "partition is lost")
-	w.stop(t)
-	second.stop(t)
+	s.finish(t, w, b, last, router)
 	if got := fmt.Sprint(sequences(s.deliveries(t))[alice]); got != "[1 3]" {
 		t.Errorf("received %s, want [1 3]", got)
 	}

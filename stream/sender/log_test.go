@@ -1,7 +1,6 @@
 package sender_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -140,24 +139,6 @@ func TestStopTellsWhatIsLost(t *testing.T) {
 	made.stop()
 	if lines := made.log.lines(t, "deliveries that were not sent are lost"); len(lines) != 1 || lines[0].Deliveries != 2 || lines[0].Level != "WARN" {
 		t.Errorf("logged is %+v, want a warning about 2 deliveries", lines)
-	}
-}
-
-func TestStopIsNoFailureOfADestination(t *testing.T) {
-	t.Parallel()
-	s, far := newSite(t), newServers()
-	far.answers(func(ctx context.Context, _ sender.Batch) error {
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	c := config()
-	c.StopTimeout = 100 * time.Millisecond
-	made := s.run(t, c, far.send)
-	s.commit(t, eva, says(1, "first"))
-	await(t, far.tried, "try")
-	made.stop()
-	if lines := made.log.lines(t, "destination"); len(lines) > 0 {
-		t.Errorf("logged is %+v, want nothing about the destination", lines)
 	}
 }
 

@@ -211,6 +211,9 @@ func TestStopEndsBatchesThatTakeTooLong(t *testing.T) {
 	await(t, far.tried, "try")
 	made.stop()
 	far.wantNone(t)
+	if lines := made.log.lines(t, "destination"); len(lines) > 0 {
+		t.Errorf("logged is %+v, want no failure of the destination", lines)
+	}
 }
 
 func TestSenderOutlivesServerAndConsumer(t *testing.T) {
