@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	readTimeout = time.Minute // bound on reading what a stream holds
-	readPause   = time.Second // without a message, after which the consumer is looked at
+	readTimeout = time.Minute     // bound on reading what a stream holds
+	readPause   = time.Second     // without a message, after which the consumer is looked at
+	lookTimeout = 5 * time.Second // bound on one look: in a cluster its answer may be lost
 )
 
 // Stored returns the messages that a stream holds by now on the subjects that
@@ -74,7 +75,12 @@ func isLast(m jetstream.Msg) (bool, error) {
 
 // isRead reports whether nothing is left to read: what was pending may have expired.
 func isRead(ctx context.Context, consumer jetstream.Consumer, found int) (bool, error) {
-	info, err := consumer.Info(ctx)
+	look, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	info, err := consumer.Info(look)
+	if look.Err() != nil && ctx.Err() == nil {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
