@@ -12,6 +12,7 @@ import (
 
 const (
 	trafficTick     = 20 * time.Millisecond
+	trafficOwed     = 5 * trafficTick // what is caught up at most
 	trafficQueue    = 64 // updates of one publisher that wait for the server
 	malformedOneIn  = 50
 	malformedFormat = `{"user_id": oh no, %d`
@@ -65,8 +66,11 @@ func (t *traffic) make(ctx context.Context) {
 	}()
 	tick := time.NewTicker(trafficTick)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		for range max(1, t.rate*int(trafficTick/time.Millisecond)/1000) {
+	for paid := time.Now(); ctx.Err() == nil; {
+		each := time.Second / time.Duration(t.rate)
+		owed := min(time.Since(paid), trafficOwed)
+		paid = time.Now().Add(-owed % each)
+		for range owed / each {
 			u := t.next()
 			select {
 			case t.queues[publisherOf(u.User)] <- u:

@@ -98,7 +98,7 @@ func (b *Bench) tell(v *visit, what string) {
 		each += 2
 	}
 	if b.config.Latency {
-		each += 2
+		each += 3
 	}
 	total := each * b.config.Rounds * len(b.report.Tables)
 	b.progress(b.done, total, fmt.Sprintf("round %d of %d, %s, R%d: %s", v.round+1, b.config.Rounds, v.table.Storage, v.table.Replicas, what))

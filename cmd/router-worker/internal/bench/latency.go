@@ -12,22 +12,19 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-const (
-	latencyTimeout = 30 * time.Second // for what is under way at the end
-	latencyTick    = time.Millisecond
-)
+// latencyTimeout is for what is under way at the end.
+const latencyTimeout = 30 * time.Second
 
 // steady is one measurement of latency: updates are published at a steady rate,
 // whatever becomes of them, and a reader waits for their deliveries. Latency is the
 // time from when an update was due to be published to when its delivery is read.
 type steady struct {
-	ground   *ground
-	load     *load
-	rate     float64       // updates per second
-	duration time.Duration // of publishing
+	ground *ground
+	load   *load
+	rate   float64 // updates per second, infinite for as fast as the server takes them
+	total  int
 
 	began    time.Time
-	total    int
 	done     chan struct{} // closed when all deliveries are read
 	mu       sync.Mutex
 	seen     int
@@ -36,7 +33,7 @@ type steady struct {
 }
 
 func (s *steady) measure(ctx context.Context) (f Figures, err error) {
-	s.total, s.done = int(s.rate*s.duration.Seconds()), make(chan struct{})
+	s.done = make(chan struct{})
 	if err := s.ground.renew(ctx, s.load.workload.Partitions); err != nil {
 		return Figures{}, err
 	}
@@ -59,7 +56,9 @@ func (s *steady) measure(ctx context.Context) (f Figures, err error) {
 	if err := s.await(ctx); err != nil {
 		return Figures{}, err
 	}
-	return latencies(s.measured), nil
+	f = latencies(s.measured)
+	f.Updates = float64(s.total) / time.Since(s.began).Seconds()
+	return f, nil
 }
 
 // awaitClaims waits until every partition has a checkpoint.
@@ -126,22 +125,19 @@ func (s *steady) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ticks := time.NewTicker(latencyTick)
-	defer ticks.Stop()
 	s.mu.Lock()
 	s.began = time.Now()
 	s.mu.Unlock()
-	for n := 0; n < s.total; {
-		for ; n < s.total && !time.Now().Before(s.due(n)); n++ {
-			u := s.load.update(n)
-			if err := p.publish(u.subject, u.data); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
+	for n := range s.total {
+		if ctx.Err() != nil {
 			return fmt.Errorf("publish updates: %w", context.Cause(ctx))
+		}
+		if early := time.Until(s.due(n)); early > 0 {
+			sleep(early)
+		}
+		u := s.load.update(n)
+		if err := p.publish(u.subject, u.data); err != nil {
+			return err
 		}
 	}
 	return p.done(ctx)

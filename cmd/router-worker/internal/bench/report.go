@@ -32,6 +32,9 @@ const (
 	consumeName = "consume"
 )
 
+// throughName is what a publisher, a worker and a reader do at the same time.
+const throughName = "publish to read"
+
 // row returns the row of a name and a case, nil where there is none.
 func (t *Table) row(name string, c *Case) *Row {
 	for i := range t.Rows {

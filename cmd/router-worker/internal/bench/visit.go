@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -149,20 +150,34 @@ func (v *visit) expected(c Case) float64 {
 	return c.guess(v.r.Messages)
 }
 
-// latencies measures latency at a thousand updates per second and at half of the
-// most that one worker does, with one recipient each.
+// latencies measures how much comes through from a publisher to a reader, both at work
+// at the same time, with one worker and one recipient each, and then latency at a
+// thousand updates per second and at half of that.
 func (v *visit) latencies(ctx context.Context) error {
+	through, err := v.steady(ctx, throughName, math.Inf(1), v.backlog(v.anyCase()))
+	if err != nil {
+		return err
+	}
 	c := v.anyCase()
+	v.note(Row{Name: throughName, Case: &c, Median: Figures{Updates: through.Updates, Deliveries: through.Updates, Pairs: through.Updates}})
 	for _, at := range []struct {
 		name string
 		rate float64
-	}{{"latency at " + strconv.Itoa(steadyRate) + "/s", steadyRate}, {"latency at half of k = 1", v.rate(c) / 2}} {
-		v.bench.tell(v, at.name)
-		f, err := (&steady{ground: v.ground, load: v.load(c), rate: at.rate, duration: 2 * v.bench.config.Duration}).measure(ctx)
+	}{{"latency at " + strconv.Itoa(steadyRate) + "/s", steadyRate}, {"latency at half of " + throughName, through.Updates / 2}} {
+		f, err := v.steady(ctx, at.name, at.rate, int(at.rate*2*v.bench.config.Duration.Seconds()))
 		if err != nil {
-			return fmt.Errorf("%s: %w", at.name, err)
+			return err
 		}
 		v.note(Row{Name: at.name, Case: &c, Rate: at.rate, Median: f})
 	}
 	return nil
+}
+
+func (v *visit) steady(ctx context.Context, name string, rate float64, updates int) (Figures, error) {
+	v.bench.tell(v, name)
+	f, err := (&steady{ground: v.ground, load: v.load(v.anyCase()), rate: rate, total: updates}).measure(ctx)
+	if err != nil {
+		return Figures{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
 }

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package bench
+
+import "time"
+
+func sleep(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // It paces a load.
+}
