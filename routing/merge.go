@@ -3,7 +3,6 @@ package routing
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/presence-router/presence-router/routing/presence"
 )
@@ -53,8 +52,7 @@ func (r *rejection) err() error {
 // merge returns the recipients that answers, one per router, name for the states of
 // the selection's batch.
 func (m *merger) merge(answers []answer) []Recipient {
-	shares := m.shares(answers)
-	slices.SortFunc(shares, byRecipient)
+	shares := byRecipient(m.shares(answers))
 	recipients := make([]Recipient, 0, len(shares))
 	for len(shares) > 0 {
 		n := sameRecipient(shares)
@@ -88,10 +86,8 @@ func (m *merger) shares(answers []answer) []share {
 	return shares
 }
 
-func byRecipient(a, b share) int { return a.recipient.Compare(b.recipient) }
-
 // sameRecipient returns how many of shares, from the first, are for one recipient.
-func sameRecipient(shares []share) int {
+func sameRecipient(shares []*share) int {
 	n := 1
 	for n < len(shares) && shares[n].recipient == shares[0].recipient {
 		n++
@@ -101,7 +97,7 @@ func sameRecipient(shares []share) int {
 
 // selectFrom selects the states of shares, all for one recipient, and returns the
 // routers that chose one of them.
-func (m *merger) selectFrom(shares []share) routerSet {
+func (m *merger) selectFrom(shares []*share) routerSet {
 	var chosenBy routerSet
 	m.selection.begin(shares[0].recipient)
 	for _, share := range shares {
@@ -112,7 +108,7 @@ func (m *merger) selectFrom(shares []share) routerSet {
 	return chosenBy
 }
 
-func (m *merger) selectStates(share share) (some bool) {
+func (m *merger) selectStates(share *share) (some bool) {
 	for i := range share.states {
 		added, err := m.selection.add(&share.states[i])
 		if err != nil {

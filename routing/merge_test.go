@@ -3,6 +3,7 @@ package routing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,41 @@ func TestRecipientsNameTheirRouters(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("recipients %q, want %q", got, want)
+	}
+}
+
+// TestRecipientsAreInOrderOfTheirBytes has recipients who differ at their first byte,
+// far behind it, only in the last one, or only in length.
+func TestRecipientsAreInOrderOfTheirBytes(t *testing.T) {
+	many := make([]presence.UserID, 0, 600)
+	for i := range cap(many) / 2 {
+		many = append(many, id(fmt.Sprintf("@reader%d:example.com", i)), id(fmt.Sprintf("@a long way to go%d:example.com", i)))
+	}
+	for _, tt := range []struct {
+		name       string
+		recipients []presence.UserID
+	}{
+		{"one", []presence.UserID{local("alice")}},
+		{"first byte", []presence.UserID{local("zoe"), local("alice"), local("é"), local("Zoe"), local("")}},
+		{"far behind", []presence.UserID{local("behind the first 2"), local("behind the first 10"), local("behind the first 1")}},
+		{"length", []presence.UserID{id("@a:e.org"), id("@a:e.or"), id("@a:e.org:8448"), id("@a:e.org.uk"), id("@a:e.o")}},
+		{"many", many},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bob := at(1, "bob", 1)
+			route := make(routes)
+			for _, recipient := range tt.recipients {
+				route[recipient] = []presence.UserState{bob}
+			}
+			var got []presence.UserID
+			for _, r := range newDispatcher(t, routesRouter(route), routesRouter(route)).UsersForStates(t.Context(), []presence.UserState{bob}).Recipients {
+				got = append(got, r.UserID)
+			}
+			want := slices.SortedFunc(slices.Values(tt.recipients), presence.UserID.Compare)
+			if !slices.Equal(got, want) {
+				t.Errorf("recipients %v, want %v", got, want)
+			}
+		})
 	}
 }
 

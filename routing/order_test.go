@@ -108,6 +108,25 @@ func TestDeliveryOrder(t *testing.T) {
 	}
 }
 
+// TestManyRepeatedStatesCountAsTheLast has a hundred users with three states each, of
+// which the last says what the first did.
+func TestManyRepeatedStatesCountAsTheLast(t *testing.T) {
+	var batch []presence.UserState
+	var want []string
+	for i := range 300 {
+		user, lastActive := fmt.Sprintf("user%d", i%100), int64(i%200)
+		batch = append(batch, at(uint64(i)+1, user, lastActive))
+		if i >= 100 {
+			want = append(want, fmt.Sprintf("%s/%d@%d", user, lastActive, i+1))
+		}
+	}
+	d := newDispatcher(t, routesRouter(routes{local("alice"): batch}))
+	got := text(d.UsersForStates(t.Context(), batch).Recipients[0].States)
+	if got != strings.Join(want, " ") {
+		t.Errorf("states %s, want %s", got, strings.Join(want, " "))
+	}
+}
+
 // TestManyOthersAreInOrder gives more states with one position than a sort keeps in
 // their order by chance.
 func TestManyOthersAreInOrder(t *testing.T) {

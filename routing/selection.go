@@ -42,7 +42,7 @@ func (s *selection) add(state *presence.UserState) (bool, error) {
 // addAltered adds an altered copy of the state at origin. Where it says the same as
 // a later one of the batch, it counts as that one.
 func (s *selection) addAltered(state *presence.UserState, origin int) (bool, error) {
-	same := s.batch.sameAs(state)
+	same := s.batch.contents.find(state)
 	if same >= origin {
 		return s.pick(same), nil
 	}
@@ -52,7 +52,7 @@ func (s *selection) addAltered(state *presence.UserState, origin int) (bool, err
 // addForeign adds a state that is no copy of one in the batch. Where it says the
 // same as one of them, it counts as that one.
 func (s *selection) addForeign(state *presence.UserState) (bool, error) {
-	if same := s.batch.sameAs(state); same >= 0 {
+	if same := s.batch.contents.find(state); same >= 0 {
 		return s.pick(same), nil
 	}
 	foreign := other{state: *state, position: madeUp, replaces: -1}
@@ -105,6 +105,9 @@ func (s *selection) take() []presence.UserState {
 // settleOthers returns the other states in order, and drops from the picked ones
 // those that another state says again later.
 func (s *selection) settleOthers() []other {
+	if len(s.others) == 0 {
+		return nil
+	}
 	for i := range s.others {
 		if replaced := s.others[i].replaces; replaced >= 0 {
 			s.picked.remove(replaced)

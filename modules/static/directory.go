@@ -82,12 +82,6 @@ func (d *directory[A]) group(user presence.UserID) (group int32, listed bool) {
 	return group, listed
 }
 
-// isIn reports whether user is in the group, or in none where listed is false.
-func (d *directory[A]) isIn(user presence.UserID, group int32, listed bool) bool {
-	g, l := d.group(user)
-	return g == group && l == listed
-}
-
 // answer returns the zero A for a user who is in no route.
 func (d *directory[A]) answer(user presence.UserID) A {
 	group, listed := d.groups[user]

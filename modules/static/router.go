@@ -39,23 +39,52 @@ func (r *Router) UsersForStates(ctx context.Context, states []presence.UserState
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("route by list: %w", err)
 	}
-	var given map[presence.UserID][]presence.UserState
-	for first := 0; first < len(states); {
-		group, listed := r.recipients.group(states[first].UserID)
-		after := first + 1
-		for after < len(states) && r.recipients.isIn(states[after].UserID, group, listed) {
-			after++
-		}
-		if listed {
-			recipients := r.recipients.answers[group]
-			if given == nil {
-				given = make(map[presence.UserID][]presence.UserState, len(recipients))
-			}
-			give(given, recipients, states[first:after:after])
-		}
-		first = after
+	runs := r.runs(states)
+	recipients := r.recipientsOf(runs)
+	given := make(map[presence.UserID][]presence.UserState, min(len(recipients), len(r.interests.groups)))
+	for _, run := range runs {
+		n := len(r.recipients.answers[run.group])
+		give(given, recipients[:n], states[run.first:run.after:run.after])
+		recipients = recipients[n:]
 	}
 	return given, nil
+}
+
+// run is states of one group that follow each other.
+type run struct {
+	group        int32
+	first, after int // index of the first state, and of the one after the last
+}
+
+// runs splits states, and leaves out those of users who are in no route.
+func (r *Router) runs(states []presence.UserState) []run {
+	runs := make([]run, 0, len(states))
+	for i := range states {
+		group, listed := r.recipients.group(states[i].UserID)
+		if !listed {
+			continue
+		}
+		if n := len(runs); n > 0 && runs[n-1].group == group && runs[n-1].after == i {
+			runs[n-1].after++
+		} else {
+			runs = append(runs, run{group: group, first: i, after: i + 1})
+		}
+	}
+	return runs
+}
+
+// recipientsOf returns the recipients of one run after the other. They are all over
+// a large memory: read in one go, the processor waits for many of them at a time.
+func (r *Router) recipientsOf(runs []run) []presence.UserID {
+	count := 0
+	for _, run := range runs {
+		count += len(r.recipients.answers[run.group])
+	}
+	recipients := make([]presence.UserID, 0, count)
+	for _, run := range runs {
+		recipients = append(recipients, r.recipients.answers[run.group]...)
+	}
+	return recipients
 }
 
 // give appends states to those of each recipient. The first ones a recipient gets

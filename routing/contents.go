@@ -1,0 +1,54 @@
+package routing
+
+import (
+	"hash/maphash"
+	"math/bits"
+
+	"github.com/presence-router/presence-router/routing/presence"
+)
+
+// contents finds states of a batch by what they say. It is a hash table with chains:
+// a map, whose keys would be whole states, costs several times as much.
+type contents struct {
+	states []presence.UserState
+	seed   maphash.Seed
+	heads  []int // by hash: index + 1 of the first state in the chain, 0 for none
+	next   []int // by index: index + 1 of the next state in the chain, 0 for none
+}
+
+func newContents(states []presence.UserState) contents {
+	return contents{
+		states: states,
+		seed:   maphash.MakeSeed(),
+		heads:  make([]int, 1<<bits.Len(uint(len(states)))), // more chains than states
+		next:   make([]int, len(states)),
+	}
+}
+
+// add adds states[i], unless a state that says the same is there already, and returns
+// the index of the one that is there.
+func (c *contents) add(i int) int {
+	head := c.chain(&c.states[i])
+	if same := c.findIn(head, &c.states[i]); same >= 0 {
+		return same
+	}
+	*head, c.next[i] = i+1, *head
+	return i
+}
+
+// find returns the index of the state that says the same as s, -1 where there is none.
+func (c *contents) find(s *presence.UserState) int { return c.findIn(c.chain(s), s) }
+
+func (c *contents) findIn(head *int, s *presence.UserState) int {
+	for i := *head; i > 0; i = c.next[i-1] {
+		if c.states[i-1].Same(*s) {
+			return i - 1
+		}
+	}
+	return -1
+}
+
+func (c *contents) chain(s *presence.UserState) *int {
+	hash := maphash.String(c.seed, s.UserID.String()) + uint64(s.LastActive) //nolint:gosec // any bits will do
+	return &c.heads[hash&uint64(len(c.heads)-1)]                             //nolint:gosec // there is one chain at least
+}
