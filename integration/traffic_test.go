@@ -13,7 +13,7 @@ import (
 const (
 	trafficTick     = 20 * time.Millisecond
 	trafficOwed     = 5 * trafficTick // what is caught up at most
-	trafficQueue    = 64 // updates of one publisher that wait for the server
+	trafficQueue    = 64              // updates of one publisher that wait for the server
 	malformedOneIn  = 50
 	malformedFormat = `{"user_id": oh no, %d`
 )
