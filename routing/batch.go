@@ -16,8 +16,8 @@ type batch struct {
 	local     []bool   // local[i] tells that states[i] is of a local user; nil where nothing is filtered
 }
 
-func newBatch(states []presence.UserState, isLocal func(presence.ServerName) bool) *batch {
-	b := &batch{
+func newBatch(states []presence.UserState, isLocal func(presence.ServerName) bool) batch {
+	b := batch{
 		states:    states,
 		positions: make([]uint64, len(states)),
 		contents:  newContents(states),

@@ -17,12 +17,9 @@ type contents struct {
 }
 
 func newContents(states []presence.UserState) contents {
-	return contents{
-		states: states,
-		seed:   maphash.MakeSeed(),
-		heads:  make([]int, 1<<bits.Len(uint(len(states)))), // more chains than states
-		next:   make([]int, len(states)),
-	}
+	chains := 1 << bits.Len(uint(len(states))) // more than states
+	table := make([]int, chains+len(states))
+	return contents{states: states, seed: maphash.MakeSeed(), heads: table[:chains:chains], next: table[chains:]}
 }
 
 // add adds states[i], unless a state that says the same is there already, and returns

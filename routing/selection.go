@@ -6,7 +6,7 @@ import "github.com/presence-router/presence-router/routing/presence"
 // recipient's in delivery order: by position, altered copies after the state they
 // were made from, and made-up states last.
 type selection struct {
-	batch     *batch
+	batch     batch
 	isLocal   func(presence.ServerName) bool // nil where nothing is filtered
 	localOnly bool                           // the recipient gets states of local users only
 	picked    indexSet                       // states of the batch
@@ -14,7 +14,7 @@ type selection struct {
 	near      int                            // where the next state probably stands
 }
 
-func newSelection(b *batch, isLocal func(presence.ServerName) bool) *selection {
+func newSelection(b batch, isLocal func(presence.ServerName) bool) *selection {
 	return &selection{batch: b, isLocal: isLocal, picked: newIndexSet(len(b.states))}
 }
 

@@ -76,6 +76,9 @@ func (r *Router) runs(states []presence.UserState) []run {
 // recipientsOf returns the recipients of one run after the other. They are all over
 // a large memory: read in one go, the processor waits for many of them at a time.
 func (r *Router) recipientsOf(runs []run) []presence.UserID {
+	if len(runs) == 1 {
+		return r.recipients.answers[runs[0].group]
+	}
 	count := 0
 	for _, run := range runs {
 		count += len(r.recipients.answers[run.group])
