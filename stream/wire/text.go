@@ -117,8 +117,8 @@ func unescapedByte(c byte) byte {
 	}
 }
 
-// codeUnit returns the value of the \uXXXX at the start of s, -1 where there is
-// none.
+// codeUnit returns the value of the escape \u and four hex digits at the start of s,
+// -1 where there is none.
 func codeUnit(s []byte) rune {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return -1

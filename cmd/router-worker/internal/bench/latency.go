@@ -132,7 +132,7 @@ func (s *steady) publish(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("publish updates: %w", context.Cause(ctx))
 		}
-		if early := time.Until(s.due(n)); early > 0 {
+		for early := time.Until(s.due(n)); early > 0; early = time.Until(s.due(n)) {
 			sleep(early)
 		}
 		u := s.load.update(n)
