@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -15,22 +16,25 @@ import (
 )
 
 // labour, in the environment, has this test binary run as a worker whose router
-// computes for a millisecond over each update. No such router is in the program
-// under test.
+// computes for so many milliseconds over each update. No such router is in the
+// program under test.
 const labour = "ROUTER_WORKER_LABOUR"
 
-// roundsPerUpdate is what a labourer computes over one update: a millisecond of a
-// processor that does a million rounds in 1.2 ms and nothing else.
-const roundsPerUpdate = 800_000
+// roundsPerMillisecond is what a processor computes in a millisecond that does a
+// million rounds in 1.2 ms and nothing else.
+const roundsPerMillisecond = 800_000
 
 // labourer delivers every update to one recipient, after a while of computing.
-type labourer struct{ recipient presence.UserID }
+type labourer struct {
+	recipient    presence.UserID
+	milliseconds int
+}
 
 // UsersForStates computes for as long as the states take.
 func (l labourer) UsersForStates(ctx context.Context, states []presence.UserState) (map[presence.UserID][]presence.UserState, error) {
 	mix := uint64(1)
 	for range states {
-		for range roundsPerUpdate {
+		for range l.milliseconds * roundsPerMillisecond {
 			mix = mix*6364136223846793005 + 1442695040888963407
 		}
 		if ctx.Err() != nil {
@@ -58,6 +62,10 @@ func labourUntilStopped() int {
 func runLabourer() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	milliseconds, err := strconv.Atoi(os.Getenv(labour))
+	if err != nil {
+		return fmt.Errorf("%s: %w", labour, err)
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	nc, err := stream.Connect(ctx, os.Getenv("ROUTER_WORKER_NATS_URL"), log)
 	if err != nil {
@@ -65,7 +73,8 @@ func runLabourer() error {
 	}
 	defer nc.Close()
 	dispatcher, err := routing.NewDispatcher([]routing.Registration{{
-		Name: "labour", Router: labourer{recipient: presence.MustUserID("@reader:example.com")}, Timeout: 5 * time.Minute,
+		Name: "labour", Timeout: 5 * time.Minute,
+		Router: labourer{recipient: presence.MustUserID("@reader:example.com"), milliseconds: milliseconds},
 	}})
 	if err != nil {
 		return err

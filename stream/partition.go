@@ -46,8 +46,9 @@ type partition struct {
 	final  bool       // no unit follows those that were received
 
 	// Of the partition's own goroutine.
-	limit int     // updates in the next batch
-	held  *update // taken from the reader, but of another epoch than the batch before it
+	limit    int     // updates in the next batch
+	reserved bool    // a slot is taken for the next unit
+	held     *update // taken from the reader, but of another epoch than the batch before it
 }
 
 func newPartition(claimed claim, batch int, stop context.CancelCauseFunc) *partition {
@@ -118,13 +119,27 @@ func (p *partition) adapt(updates, messages, most int) {
 	p.limit = max(1, min(most, (maxBatchMessages-units)*updates/(messages*units)))
 }
 
-// stage hands a unit to the committer, once one of the partition's slots is free.
-func (p *partition) stage(ctx context.Context, u unit, staged chan<- unit) error {
+// reserve takes a slot for the next unit, once one is free. It comes before the unit's
+// updates are taken, so that those that arrive meanwhile are routed together.
+func (p *partition) reserve(ctx context.Context) error {
+	if p.reserved {
+		return nil
+	}
 	select {
 	case p.slots <- struct{}{}:
+		p.reserved = true
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// stage hands a unit to the committer, once one of the partition's slots is free.
+func (p *partition) stage(ctx context.Context, u unit, staged chan<- unit) error {
+	if err := p.reserve(ctx); err != nil {
+		return err
+	}
+	p.reserved = false
 	u.partition, u.staged = p, true
 	select {
 	case staged <- u:

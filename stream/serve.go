@@ -83,6 +83,9 @@ func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline,
 		return err
 	}
 	for {
+		if err := p.reserve(work); err != nil {
+			return err
+		}
 		updates := p.take(take, arrived)
 		if len(updates) == 0 {
 			return nil
