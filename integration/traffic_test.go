@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/presence-router/presence-router/integration"
@@ -66,11 +67,12 @@ func (t *traffic) make(ctx context.Context) {
 	}()
 	tick := time.NewTicker(trafficTick)
 	defer tick.Stop()
+	each := time.Second / time.Duration(t.rate)
 	for paid := time.Now(); ctx.Err() == nil; {
-		each := time.Second / time.Duration(t.rate)
-		owed := min(time.Since(paid), trafficOwed)
-		paid = time.Now().Add(-owed % each)
-		for range owed / each {
+		now := time.Now()
+		updates, rest := due(now.Sub(paid), each)
+		paid = now.Add(-rest)
+		for range updates {
 			u := t.next()
 			select {
 			case t.queues[publisherOf(u.User)] <- u:
@@ -84,6 +86,13 @@ func (t *traffic) make(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// due returns how many updates, one in each, are to be made after passed since the
+// last ones, and what is then left of passed. What is older than trafficOwed is given up.
+func due(passed, each time.Duration) (updates int, rest time.Duration) {
+	owed := min(passed, trafficOwed)
+	return int(owed / each), owed % each
 }
 
 func (t *traffic) next() *integration.Update {
@@ -103,6 +112,27 @@ func (t *traffic) send(queue <-chan *integration.Update) {
 		if err := t.d.publishOne(u); err != nil {
 			t.d.t.Error(err)
 			failed = true
+		}
+	}
+}
+
+func TestDueTraffic(t *testing.T) {
+	t.Parallel()
+	const each = 3 * time.Millisecond
+	tests := []struct {
+		passed  time.Duration
+		updates int
+		rest    time.Duration
+	}{
+		{0, 0, 0},
+		{each - 1, 0, each - 1},
+		{trafficTick, 6, trafficTick - 6*each},
+		{3 * trafficTick, 20, 0}, // two ticks were missed
+		{time.Hour, 33, trafficOwed - 33*each},
+	}
+	for _, tt := range tests {
+		if updates, rest := due(tt.passed, each); updates != tt.updates || rest != tt.rest {
+			t.Errorf("due(%v) = %d updates and %v, want %d and %v", tt.passed, updates, rest, tt.updates, tt.rest)
 		}
 	}
 }

@@ -85,9 +85,9 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 func (e Entry) validate(table map[string]Factory) error {
 	return errors.Join(
 		checkModule(e.Module, table),
-		check(e.Name == "" || namePattern.MatchString(e.Name), "name", e.Name, "at most 64 of A-Z, a-z, 0-9, _, . and -"),
+		fault.Check(e.Name == "" || namePattern.MatchString(e.Name), "name", e.Name, "at most 64 of A-Z, a-z, 0-9, _, . and -"),
 		e.checkPolicy(),
-		check(e.Timeout == 0 || minTimeout <= e.Timeout && e.Timeout <= maxTimeout,
+		fault.Check(e.Timeout == 0 || minTimeout <= e.Timeout && e.Timeout <= maxTimeout,
 			"timeout", e.Timeout, fmt.Sprintf("%v to %v", minTimeout, maxTimeout)),
 	)
 }
@@ -110,7 +110,7 @@ func checkModule(name string, table map[string]Factory) error {
 	if closest := strictyaml.Closest(name, Names()); closest != "" {
 		bound += "; did you mean " + closest + "?"
 	}
-	return check(known, "module", name, bound)
+	return fault.Check(known, "module", name, bound)
 }
 
 func checkCount(entries int) error {
@@ -142,10 +142,3 @@ func checkNames(entries []Entry) error {
 }
 
 func place(i int) string { return fmt.Sprintf("modules[%d]", i) }
-
-func check(ok bool, path string, value any, bound string) error {
-	if ok {
-		return nil
-	}
-	return &fault.Field{Path: path, Value: value, Bound: bound}
-}

@@ -34,10 +34,10 @@ type Registration struct {
 // unique is checked by NewDispatcher.
 func (r Registration) Validate() error {
 	return errors.Join(
-		check(r.Name != "", "name", r.Name, "a name"),
-		check(r.Router != nil, "router", r.Router, "a router"),
-		check(r.Timeout > 0, "timeout", r.Timeout, "more than 0s"),
-		check(r.OnError.valid(), "on_error", string(r.OnError), "skip, retry or dead_letter"),
+		fault.Check(r.Name != "", "name", r.Name, "a name"),
+		fault.Check(r.Router != nil, "router", r.Router, "a router"),
+		fault.Check(r.Timeout > 0, "timeout", r.Timeout, "more than 0s"),
+		fault.Check(r.OnError.valid(), "on_error", string(r.OnError), "skip, retry or dead_letter"),
 	)
 }
 
@@ -58,20 +58,13 @@ func (p Policy) orDefault() Policy {
 }
 
 func validate(registrations []Registration) error {
-	faults := []error{check(len(registrations) <= MaxRegistrations,
+	faults := []error{fault.Check(len(registrations) <= MaxRegistrations,
 		"registrations", fmt.Sprintf("%d routers", len(registrations)), fmt.Sprintf("at most %d", MaxRegistrations))}
 	names := make(map[string]bool, len(registrations))
 	for i, r := range registrations {
-		unique := check(r.Name == "" || !names[r.Name], "name", r.Name, "a name that no other router has")
+		unique := fault.Check(r.Name == "" || !names[r.Name], "name", r.Name, "a name that no other router has")
 		names[r.Name] = true
 		faults = append(faults, fault.Under(fmt.Sprintf("registrations[%d]", i), errors.Join(r.Validate(), unique)))
 	}
 	return errors.Join(faults...)
-}
-
-func check(ok bool, path string, value any, bound string) error {
-	if ok {
-		return nil
-	}
-	return &fault.Field{Path: path, Value: value, Bound: bound}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -21,13 +23,13 @@ type announcer struct {
 	js       jetstream.JetStream
 	subjects wire.Subjects
 	ttl      time.Duration
-	stall    *stall
+	stall    *wait.Stall
 
 	newest chan wire.Heartbeat // the one to publish next; one place
 	stored chan time.Time      // when the newest that the server stored was sent; one place
 }
 
-func newAnnouncer(js jetstream.JetStream, subjects wire.Subjects, ttl time.Duration, stall *stall) *announcer {
+func newAnnouncer(js jetstream.JetStream, subjects wire.Subjects, ttl time.Duration, stall *wait.Stall) *announcer {
 	return &announcer{
 		js: js, subjects: subjects, ttl: ttl, stall: stall,
 		newest: make(chan wire.Heartbeat, 1), stored: make(chan time.Time, 1),
@@ -45,10 +47,10 @@ func (a *announcer) run(ctx context.Context) {
 	for h := range a.newest {
 		sent := time.Now()
 		if err := a.publish(ctx, h); err != nil {
-			a.stall.failed(err)
+			a.stall.Failed(err)
 			continue
 		}
-		a.stall.ended()
+		a.stall.Ended()
 		replace(a.stored, sent)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -104,7 +106,7 @@ func (c *claimer) readTail(ctx context.Context, claimed *claim, replicated bool)
 			return err
 		}
 		if replicated {
-			pause(ctx, batchTimeout)
+			wait.Pause(ctx, batchTimeout)
 		}
 	}
 	var err error

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/stream/wire"
@@ -19,7 +21,7 @@ type commits struct {
 	instance    string // unique to this process: its commit IDs begin with it
 	config      WorkerConfig
 	staged      chan unit // one place for every slot of every partition
-	stall       *stall
+	stall       *wait.Stall
 	log         *slog.Logger
 	telemetry   *telemetry
 
@@ -49,7 +51,7 @@ func (c *commits) release(u unit) {
 // purged tells that the checkpoint of p is gone and will be written anew. The
 // partitions find that out one by one; it is logged once.
 func (c *commits) purged(p *partition) {
-	if time.Since(c.foundPurged) > reminder {
+	if time.Since(c.foundPurged) > wait.Reminder {
 		c.log.Warn("checkpoints are gone, the deliveries stream was purged or made again: writing them anew", "partition", p.id.number)
 	}
 	c.foundPurged = time.Now()

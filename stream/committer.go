@@ -222,7 +222,7 @@ func (c *committer) landed(ctx context.Context, g *group, last uint64) {
 
 // finish counts the units of a group that landed and gives their slots back.
 func (c *committer) finish(ctx context.Context, g *group) {
-	c.stall.ended()
+	c.stall.Ended()
 	for _, u := range g.units {
 		c.done(ctx, u)
 		c.release(u)

@@ -1,9 +1,7 @@
 package stream
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
 	"regexp"
 	"time"
 
@@ -39,7 +37,7 @@ type Config struct {
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c Config) Validate() error {
 	return errors.Join(
-		check(len(c.ServerNames) > 0, "server_names", c.ServerNames, "at least one server name"),
+		fault.Check(len(c.ServerNames) > 0, "server_names", c.ServerNames, "at least one server name"),
 		fault.Under("streams", c.Streams.Validate()),
 		fault.Under("worker", c.Worker.Validate()),
 	)
@@ -104,19 +102,19 @@ var prefixPattern = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c StreamsConfig) Validate() error {
 	return errors.Join(
-		check(prefixPattern.MatchString(c.Prefix), "subject_prefix", c.Prefix, "1 to 32 of a-z, 0-9, _ and -"),
-		check(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", c.Replicas, "1, 3 or 5"),
-		check(c.Storage == File || c.Storage == Memory, "storage", string(c.Storage), "file or memory"),
-		within("partitions", c.Partitions, 1, maxPartitions),
-		within("updates.max_age", c.Updates.MaxAge, time.Minute, 366*24*time.Hour),
-		check(c.Updates.MaxBytes == -1 || c.Updates.MaxBytes >= 1<<20, "updates.max_bytes", c.Updates.MaxBytes, "-1 or at least 1MiB"),
-		within("updates.max_update_bytes", c.Updates.MaxUpdateBytes, 256, 256<<10),
-		within("deliveries.max_age", c.Deliveries.MaxAge, time.Second, 366*24*time.Hour),
-		check(c.Deliveries.MaxBytes == -1 || c.Deliveries.MaxBytes >= 1<<20, "deliveries.max_bytes", c.Deliveries.MaxBytes, "-1 or at least 1MiB"),
-		within("deliveries.max_delivery_bytes", c.Deliveries.MaxDeliveryBytes, 1<<10, 768<<10),
-		within("deliveries.shards", c.Deliveries.Shards, 1, 4096),
-		within("dead.max_age", c.Dead.MaxAge, time.Minute, 366*24*time.Hour),
-		within("state.max_age", c.State.MaxAge, time.Minute, 366*24*time.Hour),
+		fault.Check(prefixPattern.MatchString(c.Prefix), "subject_prefix", c.Prefix, "1 to 32 of a-z, 0-9, _ and -"),
+		fault.Check(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", c.Replicas, "1, 3 or 5"),
+		fault.Check(c.Storage == File || c.Storage == Memory, "storage", string(c.Storage), "file or memory"),
+		fault.Within("partitions", c.Partitions, 1, maxPartitions),
+		fault.Within("updates.max_age", c.Updates.MaxAge, time.Minute, 366*24*time.Hour),
+		fault.Check(c.Updates.MaxBytes == -1 || c.Updates.MaxBytes >= 1<<20, "updates.max_bytes", c.Updates.MaxBytes, "-1 or at least 1MiB"),
+		fault.Within("updates.max_update_bytes", c.Updates.MaxUpdateBytes, 256, 256<<10),
+		fault.Within("deliveries.max_age", c.Deliveries.MaxAge, time.Second, 366*24*time.Hour),
+		fault.Check(c.Deliveries.MaxBytes == -1 || c.Deliveries.MaxBytes >= 1<<20, "deliveries.max_bytes", c.Deliveries.MaxBytes, "-1 or at least 1MiB"),
+		fault.Within("deliveries.max_delivery_bytes", c.Deliveries.MaxDeliveryBytes, 1<<10, 768<<10),
+		fault.Within("deliveries.shards", c.Deliveries.Shards, 1, 4096),
+		fault.Within("dead.max_age", c.Dead.MaxAge, time.Minute, 366*24*time.Hour),
+		fault.Within("state.max_age", c.State.MaxAge, time.Minute, 366*24*time.Hour),
 	)
 }
 
@@ -159,27 +157,16 @@ var workerIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c WorkerConfig) Validate() error {
 	return errors.Join(
-		check(workerIDPattern.MatchString(c.ID), "id", c.ID, "at most 64 of A-Z, a-z, 0-9, _ and -"),
-		within("batch", c.Batch, 1, 4096),
-		within("router_timeout", c.RouterTimeout, time.Millisecond, 10*time.Minute),
-		check(c.Start == Oldest || c.Start == Newest, "start", string(c.Start), "oldest or newest"),
-		within("checkpoint_interval", c.CheckpointInterval, 10*time.Millisecond, time.Minute),
-		within("commit_timeout", c.CommitTimeout, 100*time.Millisecond, time.Minute),
-		within("retry_limit", c.RetryLimit, 0, time.Hour),
-		within("start_timeout", c.StartTimeout, time.Second, time.Hour),
-		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
-		within("ttl", c.TTL, time.Second, time.Minute),
+		fault.Check(workerIDPattern.MatchString(c.ID), "id", c.ID, "at most 64 of A-Z, a-z, 0-9, _ and -"),
+		fault.Within("batch", c.Batch, 1, 4096),
+		fault.Within("router_timeout", c.RouterTimeout, time.Millisecond, 10*time.Minute),
+		fault.Check(c.Start == Oldest || c.Start == Newest, "start", string(c.Start), "oldest or newest"),
+		fault.Within("checkpoint_interval", c.CheckpointInterval, 10*time.Millisecond, time.Minute),
+		fault.Within("commit_timeout", c.CommitTimeout, 100*time.Millisecond, time.Minute),
+		fault.Within("retry_limit", c.RetryLimit, 0, time.Hour),
+		fault.Within("start_timeout", c.StartTimeout, time.Second, time.Hour),
+		fault.Within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+		fault.Within("ttl", c.TTL, time.Second, time.Minute),
 		fault.Under("queries", c.Queries.Validate()),
 	)
-}
-
-func check(ok bool, path string, value any, bound string) error {
-	if ok {
-		return nil
-	}
-	return &fault.Field{Path: path, Value: value, Bound: bound}
-}
-
-func within[T cmp.Ordered](path string, value, lowest, highest T) error {
-	return check(lowest <= value && value <= highest, path, value, fmt.Sprintf("%v to %v", lowest, highest))
 }

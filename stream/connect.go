@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -24,20 +26,20 @@ var ErrServerVersion = errors.New("nats-server is too old")
 // mends, such as refused credentials, ends it at once. The connection is the
 // caller's to close.
 func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	retry := newBackOff()
-	waiting := newStall(log, "connecting to NATS")
+	retry := wait.NewBackOff()
+	waiting := wait.NewStall(log, "connecting to NATS")
 	for {
 		nc, err := nats.Connect(url, append(connectOptions(log), opts...)...)
 		if err == nil {
-			waiting.ended()
+			waiting.Ended()
 			return nc, checkServer(nc)
 		}
 		err = fmt.Errorf("connect to NATS at %s: %w", redacted(url), err)
 		if permanent(err) {
 			return nil, err
 		}
-		waiting.failed(err)
-		pause(ctx, retry.NextBackOff())
+		waiting.Failed(err)
+		wait.Pause(ctx, retry.NextBackOff())
 		if ctx.Err() != nil {
 			return nil, err
 		}
@@ -51,7 +53,7 @@ func connectOptions(log *slog.Logger) []nats.Option {
 		nats.Timeout(apiTimeout),
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1),
-		nats.CustomReconnectDelay(func(int) time.Duration { return longestPause / 4 }),
+		nats.CustomReconnectDelay(func(int) time.Duration { return wait.LongestPause / 4 }),
 		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),

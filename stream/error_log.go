@@ -6,11 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 )
 
 // errorLog logs the asynchronous errors of a connection, each kind at most once
-// in reminder: a permission that is missing comes up with every message, and for
+// in wait.Reminder: a permission that is missing comes up with every message, and for
 // every partition.
 type errorLog struct {
 	log *slog.Logger
@@ -43,7 +45,7 @@ func (l *errorLog) due(kind string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if now.Sub(l.logged[kind]) < reminder {
+	if now.Sub(l.logged[kind]) < wait.Reminder {
 		return false
 	}
 	if len(l.logged) >= errorLogKinds {

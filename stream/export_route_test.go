@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -27,7 +29,7 @@ func RoutingPath(dispatcher *routing.Dispatcher, subjects wire.Subjects, stored 
 	}
 	r := router{
 		dispatcher: dispatcher, subjects: subjects, maxBytes: config.Updates.MaxUpdateBytes,
-		stall: newStall(slog.New(slog.DiscardHandler), "routing"),
+		stall: wait.NewStall(slog.New(slog.DiscardHandler), "routing"),
 	}
 	e := encoder{
 		subjects: subjects, isLocal: func(presence.ServerName) bool { return true }, config: config.Deliveries,

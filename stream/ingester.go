@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 
@@ -130,7 +132,7 @@ func (c *ingester) receive(ctx context.Context, u unit, open bool) {
 	}
 	l := c.lanes[p]
 	if l == nil {
-		l = &lane{partition: p, upTo: p.newest.position(), sent: time.Now(), retry: newBackOff()}
+		l = &lane{partition: p, upTo: p.newest.position(), sent: time.Now(), retry: wait.NewBackOff()}
 		c.lanes[p] = l
 	}
 	switch {
@@ -251,7 +253,7 @@ func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
 			"partition", l.partition.id.number, "batch", f.batch, "error", f.cause)
 	}
 	c.end(f)
-	c.stall.endedFor(l.partition.id.number)
+	c.stall.EndedFor(l.partition.id.number)
 	l.retry.Reset()
 	l.partition.newest = checkpoint{Checkpoint: f.next, revision: revision}
 	c.telemetry.committed(ctx, time.Since(f.began), len(f.unit.messages)+1)
@@ -277,14 +279,14 @@ func (c *ingester) lookUp(ctx context.Context, f *flight, cause error) {
 	f.cause, f.looks = cause, true
 	partition := f.lane.partition.id
 	go func() {
-		for retry := newBackOff(); !ended(ctx); pause(ctx, retry.NextBackOff()) {
+		for retry := wait.NewBackOff(); !ended(ctx); wait.Pause(ctx, retry.NextBackOff()) {
 			newest, err := c.checkpoints.read(ctx, partition)
 			if err == nil {
 				f.newest = newest
 				c.found <- f // There is a place for every partition.
 				return
 			}
-			c.stall.failedFor(partition.number, err)
+			c.stall.FailedFor(partition.number, err)
 		}
 	}()
 }
@@ -297,7 +299,7 @@ func (c *ingester) settle(ctx context.Context, f *flight) {
 		c.landed(ctx, f, n.revision)
 		return
 	case f.batch, p.newest.Commit: // It is begun, or not.
-		c.stall.failedFor(p.id.number, f.cause)
+		c.stall.FailedFor(p.id.number, f.cause)
 		if f.stored >= 0 && !isDisabled(f.cause) && f.links == c.nc.Stats().Reconnects {
 			c.rest(f)
 		} else {
@@ -311,7 +313,7 @@ func (c *ingester) settle(ctx context.Context, f *flight) {
 		if !errors.Is(reason, errRolledBack) {
 			c.telemetry.fenced(ctx, p.id.number)
 		}
-		c.stall.forget(p.id.number)
+		c.stall.Forget(p.id.number)
 		c.lose(f, reason)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -22,7 +24,7 @@ func (w *Worker) join(ctx context.Context) (*ownership, func(), error) {
 		return nil, nil, fmt.Errorf("subscribe to %s: %w", w.subjects.Heartbeats(), err)
 	}
 	leave := func() { _ = hearing.Unsubscribe() } // The connection may be closed by then.
-	waiting := newStall(w.options.log, "reading who else is there")
+	waiting := wait.NewStall(w.options.log, "reading who else is there")
 	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
 		return errors.Join(o.begins(ctx), o.readMembers(ctx))
 	})

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -44,7 +46,7 @@ func (w *layoutWatch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-w.poked:
-			pause(ctx, settlePause)
+			wait.Pause(ctx, settlePause)
 		case <-due.C:
 		}
 		layout, err := w.look(ctx)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/stream/internal/assignment"
@@ -71,7 +73,7 @@ func (w *Worker) newOwnership() *ownership {
 	ttl := w.config.Worker.TTL
 	return &ownership{
 		worker: w, ttl: ttl, members: newMembers(w.ID()),
-		announcer: newAnnouncer(w.js, w.subjects, ttl, newStall(w.options.log, "publishing heartbeats")),
+		announcer: newAnnouncer(w.js, w.subjects, ttl, wait.NewStall(w.options.log, "publishing heartbeats")),
 		heard:     make(chan *nats.Msg, maxHeard),
 		watch:     newLayoutWatch(w.layouts, ttl/beatsPerTTL, w.options.log),
 		events:    make(chan event, maxPartitions),
@@ -184,7 +186,7 @@ func (o *ownership) stopUnlessJoining(now time.Time) {
 	if o.joined = o.member(now); o.joined {
 		return
 	}
-	err := o.announcer.stall.waiting()
+	err := o.announcer.stall.Waiting()
 	if err == nil {
 		err = errUnheard
 	}

@@ -3,6 +3,8 @@ package stream
 import (
 	"errors"
 	"time"
+
+	"github.com/presence-router/presence-router/internal/fault"
 )
 
 // QueriesConfig bounds the queries that one worker answers.
@@ -25,11 +27,11 @@ func DefaultQueriesConfig() QueriesConfig {
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c QueriesConfig) Validate() error {
 	return errors.Join(
-		within("concurrency", c.Concurrency, 1, 1024),
-		within("waiting", c.Waiting, 1, 65_536),
-		within("max_bytes", c.MaxBytes, 1<<20, 1<<30),
-		within("timeout", c.Timeout, 10*time.Millisecond, 10*time.Minute),
-		within("replays", c.Replays, 1, 64),
-		within("replay_timeout", c.ReplayTimeout, time.Second, time.Hour),
+		fault.Within("concurrency", c.Concurrency, 1, 1024),
+		fault.Within("waiting", c.Waiting, 1, 65_536),
+		fault.Within("max_bytes", c.MaxBytes, 1<<20, 1<<30),
+		fault.Within("timeout", c.Timeout, 10*time.Millisecond, 10*time.Minute),
+		fault.Within("replays", c.Replays, 1, 64),
+		fault.Within("replay_timeout", c.ReplayTimeout, time.Second, time.Hour),
 	)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -14,7 +16,7 @@ import (
 func (w *Worker) connectForQueries(ctx context.Context) (nc *nats.Conn, err error) {
 	options := w.nc.Opts
 	options.Name += " queries"
-	waiting := newStall(w.options.log, "connecting to NATS for queries")
+	waiting := wait.NewStall(w.options.log, "connecting to NATS for queries")
 	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(context.Context) error {
 		nc, err = options.Connect()
 		return err

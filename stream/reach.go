@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -27,7 +29,7 @@ func (r *reader) reach(ctx context.Context, consumer jetstream.Consumer) error {
 	}
 	defer answers.Unsubscribe() //nolint:errcheck // The connection may be gone by then.
 	subject := fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", r.subjects.UpdatesStream(), consumer.CachedInfo().Name)
-	for retry := newBackOff(); ; {
+	for retry := wait.NewBackOff(); ; {
 		if err := r.nc.PublishRequest(subject, inbox, []byte(noPull)); err != nil {
 			return fmt.Errorf("reach the consumer of partition %d: %w", r.partition, err)
 		}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -42,7 +44,7 @@ type reader struct {
 	position   position    // of the last update put into updates
 	compared   bool        // the position was compared with the stream just now, for a claim
 	updates    chan update // bounded: the consumer waits while it is full
-	stall      *stall
+	stall      *wait.Stall
 
 	newest atomic.Uint64 // sequence of the newest update that arrived
 	full   atomic.Bool   // it waits for room in updates
@@ -50,8 +52,8 @@ type reader struct {
 
 // run puts updates into r.updates until ctx ends.
 func (r *reader) run(ctx context.Context) {
-	defer r.stall.forget(r.partition.number)
-	retry := newBackOff()
+	defer r.stall.Forget(r.partition.number)
+	retry := wait.NewBackOff()
 	for ctx.Err() == nil {
 		began, from := time.Now(), r.position.sequence
 		err := r.session(ctx)
@@ -62,9 +64,9 @@ func (r *reader) run(ctx context.Context) {
 			retry.Reset()
 		}
 		if !errors.Is(err, errReconnected) {
-			r.stall.failedFor(r.partition.number, err)
+			r.stall.FailedFor(r.partition.number, err)
 		}
-		pause(ctx, retry.NextBackOff())
+		wait.Pause(ctx, retry.NextBackOff())
 	}
 }
 
@@ -175,7 +177,7 @@ func (r *reader) consume(ctx context.Context, consumer jetstream.Consumer) error
 	}
 	// Asked for before the end: afterwards it would not wait for a handler that runs.
 	closed := consuming.Closed()
-	r.stall.endedFor(r.partition.number)
+	r.stall.EndedFor(r.partition.number)
 	end(r.overlooked(ctx))
 	consuming.Stop()
 	<-closed // no handler runs any more: the position is ours again

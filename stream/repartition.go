@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -61,7 +62,7 @@ type RepartitionConfig struct {
 
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c RepartitionConfig) Validate() error {
-	return within("partitions", c.Partitions, 1, maxPartitions)
+	return fault.Within("partitions", c.Partitions, 1, maxPartitions)
 }
 
 // Repartitioned is what became of a Repartition.

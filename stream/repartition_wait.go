@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/stream/wire"
@@ -43,7 +45,7 @@ func (r *Repartition) await(ctx context.Context, step Step, total int, look func
 		if time.Since(since) > r.wait {
 			return fmt.Errorf("wait for workers: %d of %d partitions are left, and nothing went on for %v: %w", total-furthest.done, total, r.wait, err)
 		}
-		pause(ctx, surveyPause)
+		wait.Pause(ctx, surveyPause)
 	}
 }
 
@@ -58,7 +60,7 @@ func (r *Repartition) insist(ctx context.Context, try func(context.Context) erro
 		if ended(ctx) || time.Since(began) > r.wait {
 			return err
 		}
-		pause(ctx, surveyPause)
+		wait.Pause(ctx, surveyPause)
 	}
 }
 

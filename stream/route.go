@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/presence-router/presence-router/routing"
@@ -40,7 +42,7 @@ type router struct {
 	maxBytes   int           // of one update
 	retryLimit time.Duration // for a router whose policy is retry
 	partition  int
-	stall      *stall // of all partitions
+	stall      *wait.Stall // of all partitions
 }
 
 // decode makes a batch of updates. Those that cannot be routed become letters.
@@ -205,7 +207,7 @@ func (r *router) ask(ctx context.Context, states []presence.UserState) (routing.
 // persist asks the routers again while one fails whose policy is retry, for a
 // bounded time, and returns the last result.
 func (r *router) persist(ctx context.Context, states []presence.UserState) (routing.Result, error) {
-	retry := newBackOff()
+	retry := wait.NewBackOff()
 	retry.MaxElapsedTime = max(r.retryLimit, 1) // 0 would be no bound
 	retry.Reset()
 	for {
@@ -215,15 +217,15 @@ func (r *router) persist(ctx context.Context, states []presence.UserState) (rout
 		}
 		failed := slices.IndexFunc(result.Failures, func(f routing.Failure) bool { return f.OnError == routing.Retry })
 		if failed < 0 {
-			r.stall.endedFor(r.partition)
+			r.stall.EndedFor(r.partition)
 			return result, nil
 		}
 		next := retry.NextBackOff()
 		if next == backoff.Stop {
-			r.stall.endedFor(r.partition)
+			r.stall.EndedFor(r.partition)
 			return result, nil
 		}
-		r.stall.failedFor(r.partition, fmt.Errorf("router %s: %w", result.Failures[failed].Router, result.Failures[failed].Err))
-		pause(ctx, next)
+		r.stall.FailedFor(r.partition, fmt.Errorf("router %s: %w", result.Failures[failed].Router, result.Failures[failed].Err))
+		wait.Pause(ctx, next)
 	}
 }

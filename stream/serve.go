@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // serve claims a partition and serves it until take ends, then returns nil, or the
@@ -11,9 +13,9 @@ import (
 // claimed within limit. It claims the partition anew where the deliveries stream
 // went back in time or a commit was interrupted. Each claim is handed to claimed.
 func (w *Worker) serve(take, work context.Context, partition partitionID, limit time.Duration, claimed func(claim)) error {
-	defer w.ingester.stall.forget(partition.number)
+	defer w.ingester.stall.Forget(partition.number)
 	var known earlier
-	for retry := newBackOff(); ; pause(take, retry.NextBackOff()) {
+	for retry := wait.NewBackOff(); ; wait.Pause(take, retry.NextBackOff()) {
 		c, err := w.claim(take, partition, limit, known)
 		if err != nil {
 			return ignoreEnd(take, err)
@@ -78,7 +80,7 @@ func (w *Worker) reader(c claim) *reader {
 // follow takes updates as they arrive and brings them to the committer, until
 // take ends.
 func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline, arrived <-chan update) error {
-	defer w.routing.forget(p.id.number)
+	defer w.routing.Forget(p.id.number)
 	if err := p.stage(work, unit{upTo: way.half}, way.staged); err != nil { // makes the partition known to the committer
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -12,16 +14,16 @@ import (
 // tries until g has landed, nothing is left of it, or ctx has ended.
 func (c *committer) insist(ctx context.Context, g *group, cause error) {
 	c.next.batch = nil // What was sent ahead may be lost as well, or be too old by then.
-	retry := newBackOff()
+	retry := wait.NewBackOff()
 	for attempt := 1; !ended(ctx); attempt++ {
 		if c.settle(ctx, g, cause) {
-			c.stall.ended()
+			c.stall.Ended()
 			return
 		}
 		if !refused(cause) || attempt > 3 {
-			c.stall.failed(cause)
+			c.stall.Failed(cause)
 		}
-		pause(ctx, retry.NextBackOff())
+		wait.Pause(ctx, retry.NextBackOff())
 		result := c.again(ctx, g)
 		if result.err == nil {
 			c.landed(ctx, g, result.last)
@@ -60,7 +62,7 @@ func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
 	}
 	current, err := c.read(ctx, g)
 	if err != nil {
-		c.stall.failed(err)
+		c.stall.Failed(err)
 		return false
 	}
 	// The batch is atomic: one checkpoint of it tells of all. It may have landed
@@ -68,7 +70,7 @@ func (c *committer) settle(ctx context.Context, g *group, cause error) bool {
 	// its own then have been taken over since.
 	if slices.ContainsFunc(current, func(n newest) bool { return n.Commit == g.id && planted != outcomeUnread }) {
 		if current, err = c.read(ctx, g); err != nil {
-			c.stall.failed(err)
+			c.stall.Failed(err)
 			return false
 		}
 		c.adopt(ctx, g, current)

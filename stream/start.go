@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -19,7 +21,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting := newStall(w.options.log, "preparing the streams")
+	waiting := wait.NewStall(w.options.log, "preparing the streams")
 	return w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
 		if !w.config.Worker.Topology {
 			return topology.Verify(ctx)
@@ -55,13 +57,13 @@ const noLimit time.Duration = 0
 
 // persist tries until it works out, until ctx ends, or for as long as limit. The
 // party is who waits, as stall has it.
-func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stall, party int, try func(context.Context) error) error {
+func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *wait.Stall, party int, try func(context.Context) error) error {
 	began := time.Now()
-	retry := newBackOff()
+	retry := wait.NewBackOff()
 	for {
 		err := try(ctx)
 		if err == nil {
-			waiting.endedFor(party)
+			waiting.EndedFor(party)
 			return nil
 		}
 		if ended(ctx) {
@@ -72,8 +74,8 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *stal
 				return reason
 			}
 		}
-		waiting.failedFor(party, err)
-		pause(ctx, retry.NextBackOff())
+		waiting.FailedFor(party, err)
+		wait.Pause(ctx, retry.NextBackOff())
 	}
 }
 
@@ -123,7 +125,7 @@ func (w *Worker) claim(ctx context.Context, partition partitionID, limit time.Du
 	case <-ctx.Done():
 		return claim{}, context.Cause(ctx)
 	}
-	defer w.claiming.forget(partition.number)
+	defer w.claiming.Forget(partition.number)
 	var claimed claim
 	err := w.persist(ctx, limit, w.claiming, partition.number, func(ctx context.Context) (err error) {
 		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))

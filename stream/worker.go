@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -42,9 +44,9 @@ type Worker struct {
 	claimer    *claimer
 	committer  *committer
 	ingester   *ingester
-	claiming   *stall // of all partitions, as are the others
-	reading    *stall
-	routing    *stall
+	claiming   *wait.Stall // of all partitions, as are the others
+	reading    *wait.Stall
+	routing    *wait.Stall
 	progress   *progress
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
@@ -104,7 +106,7 @@ func (w *Worker) assemble() {
 	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
 	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
-	w.claiming, w.reading, w.routing = newStall(log, "claiming partitions"), newStall(log, "reading updates"), newStall(log, "routing updates")
+	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
 	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
@@ -128,7 +130,7 @@ func (w *Worker) commits(points checkpoints) commits {
 	return commits{
 		nc: w.nc, checkpoints: points, subjects: w.subjects, instance: w.instance, config: w.config.Worker,
 		staged: make(chan unit, maxPartitions*slotsPerPartition),
-		stall:  newStall(w.options.log, "committing deliveries"), log: w.options.log, telemetry: w.telemetry,
+		stall:  wait.NewStall(w.options.log, "committing deliveries"), log: w.options.log, telemetry: w.telemetry,
 	}
 }
 
@@ -144,8 +146,8 @@ func (w *Worker) Ready() error {
 	if !w.nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	return errors.Join(w.claiming.waiting(), w.reading.waiting(), w.routing.waiting(), w.committer.stall.waiting(),
-		w.ingester.stall.waiting(), w.progress.waiting(time.Now()))
+	return errors.Join(w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.committer.stall.Waiting(),
+		w.ingester.stall.Waiting(), w.progress.waiting(time.Now()))
 }
 
 // Run shares the partitions with the other workers and routes the updates of its

@@ -2,6 +2,7 @@
 package fault
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,6 +17,19 @@ type Field struct {
 	Value any    // as configured; nil where it is missing
 	Bound string // what is allowed, such as "1, 3 or 5"
 	Err   error  // says what is wrong instead of Value and Bound, where set
+}
+
+// Check returns the fault of the value at path, or nil where it is ok.
+func Check(ok bool, path string, value any, bound string) error {
+	if ok {
+		return nil
+	}
+	return &Field{Path: path, Value: value, Bound: bound}
+}
+
+// Within returns the fault of a value that is not from lowest to highest, or nil.
+func Within[T cmp.Ordered](path string, value, lowest, highest T) error {
+	return Check(lowest <= value && value <= highest, path, value, fmt.Sprintf("%v to %v", lowest, highest))
 }
 
 // Error names field, value and bound.

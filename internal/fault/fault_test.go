@@ -56,3 +56,16 @@ func TestFieldUnwraps(t *testing.T) {
 		t.Errorf("errors.Is(%v, io.EOF) = false, want true", err)
 	}
 }
+
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[int]string{0: "size is 0: want 1 to 3", 1: "", 3: "", 4: "size is 4: want 1 to 3"} {
+		got := ""
+		if err := fault.Within("size", value, 1, 3); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("Within(%d) = %q, want %q", value, got, want)
+		}
+	}
+}

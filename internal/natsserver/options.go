@@ -43,24 +43,17 @@ type Cluster struct {
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (o Options) Validate() error {
 	return errors.Join(
-		check(o.StoreDir != "", "store_dir", o.StoreDir, "a directory"),
-		check(0 <= o.Port && o.Port <= math.MaxUint16, "port", o.Port, "0 to 65535"),
-		check(o.MaxMemory >= 0, "max_memory", o.MaxMemory, "0 or more bytes"),
-		check(o.MaxStore >= 0, "max_store", o.MaxStore, "0 or more bytes"),
-		check(0 <= o.MaxPayload && o.MaxPayload <= server.MAX_PAYLOAD_MAX_SIZE, "max_payload", o.MaxPayload,
+		fault.Check(o.StoreDir != "", "store_dir", o.StoreDir, "a directory"),
+		fault.Check(0 <= o.Port && o.Port <= math.MaxUint16, "port", o.Port, "0 to 65535"),
+		fault.Check(o.MaxMemory >= 0, "max_memory", o.MaxMemory, "0 or more bytes"),
+		fault.Check(o.MaxStore >= 0, "max_store", o.MaxStore, "0 or more bytes"),
+		fault.Check(0 <= o.MaxPayload && o.MaxPayload <= server.MAX_PAYLOAD_MAX_SIZE, "max_payload", o.MaxPayload,
 			fmt.Sprintf("0 to %d bytes", server.MAX_PAYLOAD_MAX_SIZE)),
-		check(o.SyncInterval >= 0, "sync_interval", o.SyncInterval, "0s or more"),
-		check(o.ReadyTimeout >= 0, "ready_timeout", o.ReadyTimeout, "0s or more"),
-		check(o.Name != "" || o.Cluster.Name == "", "name", o.Name, "a name in a cluster"),
-		check((o.Cluster.Name == "") == (o.Cluster.Port == 0), "cluster.port", o.Cluster.Port, "a port with a name, 0 without"),
+		fault.Check(o.SyncInterval >= 0, "sync_interval", o.SyncInterval, "0s or more"),
+		fault.Check(o.ReadyTimeout >= 0, "ready_timeout", o.ReadyTimeout, "0s or more"),
+		fault.Check(o.Name != "" || o.Cluster.Name == "", "name", o.Name, "a name in a cluster"),
+		fault.Check((o.Cluster.Name == "") == (o.Cluster.Port == 0), "cluster.port", o.Cluster.Port, "a port with a name, 0 without"),
 	)
-}
-
-func check(ok bool, path string, value any, bound string) error {
-	if ok {
-		return nil
-	}
-	return &fault.Field{Path: path, Value: value, Bound: bound}
 }
 
 func (o Options) withDefaults() Options {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/presence-router/presence-router/internal/fault"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -33,8 +35,8 @@ func (d DurableConfig) Validate() error {
 	return errors.Join(
 		visible("Name", d.Name),
 		d.Selection.err,
-		within("AckWait", d.AckWait, 0, 24*time.Hour),
-		within("MaxUnacked", d.MaxUnacked, 0, 1<<16),
+		fault.Within("AckWait", d.AckWait, 0, 24*time.Hour),
+		fault.Within("MaxUnacked", d.MaxUnacked, 0, 1<<16),
 	)
 }
 

@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"time"
+
+	"github.com/presence-router/presence-router/internal/fault"
 )
 
 // Option sets something of a Client that has a working default.
@@ -23,7 +25,7 @@ func WithReplayTimeout(timeout time.Duration) Option {
 
 func (c *Client) validate() error {
 	return errors.Join(
-		within("query timeout", c.queryTimeout, 10*time.Millisecond, time.Hour),
-		within("replay timeout", c.replayTimeout, 10*time.Millisecond, 2*time.Hour),
+		fault.Within("query timeout", c.queryTimeout, 10*time.Millisecond, time.Hour),
+		fault.Within("replay timeout", c.replayTimeout, 10*time.Millisecond, 2*time.Hour),
 	)
 }

@@ -2,8 +2,9 @@ package client
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/presence-router/presence-router/internal/fault"
 )
 
 // PublisherConfig holds the bounds of a Publisher.
@@ -30,16 +31,9 @@ func DefaultPublisherConfig() PublisherConfig {
 // Validate returns nil, or the joined errors that each name a field.
 func (c PublisherConfig) Validate() error {
 	return errors.Join(
-		within("MaxPending", c.MaxPending, 1, 1<<16),
-		within("MaxUpdateBytes", c.MaxUpdateBytes, 256, 256<<10),
-		within("AckTimeout", c.AckTimeout, 10*time.Millisecond, 30*time.Second),
-		within("RetryLimit", c.RetryLimit, 0, 90*time.Second),
+		fault.Within("MaxPending", c.MaxPending, 1, 1<<16),
+		fault.Within("MaxUpdateBytes", c.MaxUpdateBytes, 256, 256<<10),
+		fault.Within("AckTimeout", c.AckTimeout, 10*time.Millisecond, 30*time.Second),
+		fault.Within("RetryLimit", c.RetryLimit, 0, 90*time.Second),
 	)
-}
-
-func within[T int | time.Duration](field string, value, lowest, highest T) error {
-	if lowest <= value && value <= highest {
-		return nil
-	}
-	return fmt.Errorf("%s is %v: want %v to %v", field, value, lowest, highest)
 }

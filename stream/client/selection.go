@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/presence-router/presence-router/internal/fault"
+
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -31,7 +33,7 @@ func InScope(scope wire.Scope) Selection { return Selection{tokens: string(scope
 // user: wire.Shard says in which. Who reads a shard that is not one of 0 to 4095 gets
 // an error; one of those that is beyond the configured number has no deliveries.
 func InShard(scope wire.Scope, shard int) Selection {
-	return Selection{tokens: string(scope) + "." + strconv.Itoa(shard) + ".>", err: within("shard", shard, 0, maxShards-1)}
+	return Selection{tokens: string(scope) + "." + strconv.Itoa(shard) + ".>", err: fault.Within("shard", shard, 0, maxShards-1)}
 }
 
 // ToServer selects the deliveries to users of one server, whatever the scope.

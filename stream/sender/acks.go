@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -28,7 +30,7 @@ var errReconnected = errors.New("the connection was lost meanwhile")
 type acknowledger struct {
 	nc      *nats.Conn
 	outbox  *outbox
-	stall   *stall
+	stall   *wait.Stall
 	pending []ack // taken from the outbox and not confirmed; of whoever flushes
 }
 
@@ -43,7 +45,7 @@ func (a *acknowledger) run(ctx context.Context) {
 // flush acknowledges what is done, and tries again until ctx ends. What the server
 // does not confirm though it can be reached, it does not have any more.
 func (a *acknowledger) flush(ctx context.Context) {
-	retry := newBackOff()
+	retry := wait.NewBackOff()
 	for unconfirmed := 0; ctx.Err() == nil; {
 		a.pending = append(a.pending, a.outbox.takeDone()...)
 		if len(a.pending) == 0 {
@@ -51,14 +53,14 @@ func (a *acknowledger) flush(ctx context.Context) {
 		}
 		err := a.send(ctx)
 		if err == nil || unconfirmed >= maxUnconfirmed {
-			a.stall.ended()
+			a.stall.Ended()
 			a.outbox.forget(a.pending)
 			a.pending = nil
 			return
 		}
 		if ctx.Err() == nil {
-			a.stall.failed(err)
-			pause(ctx, retry.NextBackOff())
+			a.stall.Failed(err)
+			wait.Pause(ctx, retry.NextBackOff())
 		}
 		if a.nc.IsConnected() {
 			unconfirmed++

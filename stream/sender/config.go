@@ -1,9 +1,7 @@
 package sender
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
 	"regexp"
 	"time"
 
@@ -57,29 +55,18 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c Config) Validate() error {
 	return errors.Join(
-		check(namePattern.MatchString(c.Name), "name", c.Name, "1 to 64 of A-Z, a-z, 0-9, _ and -"),
-		check(len(c.Origins) > 0, "origins", c.Origins, "at least one server name"),
+		fault.Check(namePattern.MatchString(c.Name), "name", c.Name, "1 to 64 of A-Z, a-z, 0-9, _ and -"),
+		fault.Check(len(c.Origins) > 0, "origins", c.Origins, "at least one server name"),
 		c.Share.Validate(),
-		within("concurrency", c.Concurrency, 1, 4096),
-		within("max_edus", c.MaxEDUs, 1, 100),
-		within("max_states", c.MaxStates, 1, 10_000_000),
-		check(c.MaxBytes >= 1<<20, "max_bytes", c.MaxBytes, "at least 1MiB"),
-		within("ttl", c.TTL, time.Second, 24*time.Hour),
-		within("offline_ttl", c.OfflineTTL, c.TTL, 7*24*time.Hour),
-		within("first_retry", c.FirstRetry, time.Millisecond, time.Hour),
-		within("longest_retry", c.LongestRetry, c.FirstRetry, 24*time.Hour),
-		within("ack_wait", c.AckWait, time.Second, time.Hour),
-		within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
+		fault.Within("concurrency", c.Concurrency, 1, 4096),
+		fault.Within("max_edus", c.MaxEDUs, 1, 100),
+		fault.Within("max_states", c.MaxStates, 1, 10_000_000),
+		fault.Check(c.MaxBytes >= 1<<20, "max_bytes", c.MaxBytes, "at least 1MiB"),
+		fault.Within("ttl", c.TTL, time.Second, 24*time.Hour),
+		fault.Within("offline_ttl", c.OfflineTTL, c.TTL, 7*24*time.Hour),
+		fault.Within("first_retry", c.FirstRetry, time.Millisecond, time.Hour),
+		fault.Within("longest_retry", c.LongestRetry, c.FirstRetry, 24*time.Hour),
+		fault.Within("ack_wait", c.AckWait, time.Second, time.Hour),
+		fault.Within("stop_timeout", c.StopTimeout, 100*time.Millisecond, 10*time.Minute),
 	)
-}
-
-func check(ok bool, path string, value any, bound string) error {
-	if ok {
-		return nil
-	}
-	return &fault.Field{Path: path, Value: value, Bound: bound}
-}
-
-func within[T cmp.Ordered](path string, value, lowest, highest T) error {
-	return check(lowest <= value && value <= highest, path, value, fmt.Sprintf("%v to %v", lowest, highest))
 }

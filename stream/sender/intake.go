@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,7 +37,7 @@ type intake struct {
 	outbox *outbox
 	meters *telemetry
 	log    *slog.Logger
-	stall  *stall
+	stall  *wait.Stall
 	pin    *pin
 	pinned bool      // the consumer knows this sender by its pin
 	warned time.Time // about a message that is no delivery
@@ -43,12 +45,12 @@ type intake struct {
 
 // run reads until ctx ends. What breaks is tried again.
 func (i *intake) run(ctx context.Context) {
-	retry := newBackOff()
+	retry := wait.NewBackOff()
 	for ctx.Err() == nil {
 		err := i.read(ctx, retry)
 		if ctx.Err() == nil {
-			i.stall.failed(err)
-			pause(ctx, retry.NextBackOff())
+			i.stall.Failed(err)
+			wait.Pause(ctx, retry.NextBackOff())
 		}
 	}
 }
@@ -60,7 +62,7 @@ func (i *intake) read(ctx context.Context, retry *backoff.ExponentialBackOff) er
 	if err != nil {
 		return err
 	}
-	i.stall.ended()
+	i.stall.Ended()
 	i.pinned = false
 	for {
 		room := i.awaitRoom(ctx)
@@ -68,13 +70,13 @@ func (i *intake) read(ctx context.Context, retry *backoff.ExponentialBackOff) er
 		i.report()
 		switch {
 		case err == nil:
-			i.stall.ended()
+			i.stall.Ended()
 			retry.Reset()
 		case ctx.Err() != nil || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrConsumerDeleted):
 			return err
 		default:
-			i.stall.failed(err)
-			pause(ctx, retry.NextBackOff())
+			i.stall.Failed(err)
+			wait.Pause(ctx, retry.NextBackOff())
 		}
 	}
 }
@@ -176,7 +178,7 @@ func (i *intake) take(ctx context.Context, m jetstream.Msg) {
 
 func (i *intake) complain(subject string, err error) {
 	i.log.Debug("message is no delivery", "subject", subject, "error", err)
-	if time.Since(i.warned) >= reminder {
+	if time.Since(i.warned) >= wait.Reminder {
 		i.warned = time.Now()
 		i.log.Warn("passing over messages that are no deliveries", "filter", i.part.filter)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/wait"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -50,11 +52,11 @@ func New(nc *nats.Conn, config Config, send Send, opts ...Option) (*Sender, erro
 	}
 	s := &Sender{nc: nc, config: config, send: send, log: o.log, outbox: newOutbox(config, o.now, meters)}
 	s.observe = func() (func() error, error) { return observe(o.meter, s.outbox) }
-	s.acks = &acknowledger{nc: nc, outbox: s.outbox, stall: newStall(o.log, "acknowledging deliveries")}
+	s.acks = &acknowledger{nc: nc, outbox: s.outbox, stall: wait.NewStall(o.log, "acknowledging deliveries")}
 	for _, p := range config.Share.parts(config.Name, subjects) {
 		s.intakes = append(s.intakes, &intake{
 			js: js, stream: subjects.DeliveriesStream(), part: p, config: config, outbox: s.outbox,
-			meters: meters, log: o.log, stall: newStall(o.log, "reading "+p.filter), pin: &pin{ttl: config.AckWait},
+			meters: meters, log: o.log, stall: wait.NewStall(o.log, "reading "+p.filter), pin: &pin{ttl: config.AckWait},
 		})
 	}
 	return s, nil
@@ -95,9 +97,9 @@ func (s *Sender) Ready() error {
 	if !s.running.Load() {
 		return errors.New("starting")
 	}
-	errs := []error{s.acks.stall.waiting()}
+	errs := []error{s.acks.stall.Waiting()}
 	for _, i := range s.intakes {
-		errs = append(errs, i.stall.waiting())
+		errs = append(errs, i.stall.Waiting())
 	}
 	if full, _ := s.outbox.full(); full {
 		errs = append(errs, errors.New("holding as much as configured: waiting for destinations, the server holds the rest"))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -25,18 +26,18 @@ const maxConsumers = 1024
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (s Share) Validate() error {
 	faults := []error{
-		check(len(s.Shards) == 0 || len(s.Destinations) == 0, "destinations", s.Destinations, "none where shards are listed"),
-		check(len(s.Shards) <= maxConsumers, "shards", len(s.Shards), "at most 1024 shards"),
-		check(len(s.Destinations) <= maxConsumers, "destinations", len(s.Destinations), "at most 1024 servers"),
+		fault.Check(len(s.Shards) == 0 || len(s.Destinations) == 0, "destinations", s.Destinations, "none where shards are listed"),
+		fault.Check(len(s.Shards) <= maxConsumers, "shards", len(s.Shards), "at most 1024 shards"),
+		fault.Check(len(s.Destinations) <= maxConsumers, "destinations", len(s.Destinations), "at most 1024 servers"),
 	}
 	for i, shard := range s.Shards {
 		path := "shards[" + strconv.Itoa(i) + "]"
-		faults = append(faults, within(path, shard, 0, 4095),
-			check(!slices.Contains(s.Shards[:i], shard), path, shard, "each shard once"))
+		faults = append(faults, fault.Within(path, shard, 0, 4095),
+			fault.Check(!slices.Contains(s.Shards[:i], shard), path, shard, "each shard once"))
 	}
 	for i, server := range s.Destinations {
 		path := "destinations[" + strconv.Itoa(i) + "]"
-		faults = append(faults, check(!slices.Contains(s.Destinations[:i], server), path, server, "each server once"))
+		faults = append(faults, fault.Check(!slices.Contains(s.Destinations[:i], server), path, server, "each server once"))
 	}
 	return errors.Join(faults...)
 }

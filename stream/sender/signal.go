@@ -31,6 +31,3 @@ func (s signal) await(ctx context.Context, wait time.Duration) {
 	case <-ctx.Done():
 	}
 }
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) { signal(nil).await(ctx, d) }

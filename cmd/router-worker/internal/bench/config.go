@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/internal/fault"
+
 	"github.com/presence-router/presence-router/stream"
 )
 
@@ -52,10 +54,10 @@ func DefaultConfig() Config {
 // Validate returns nil, or the joined errors that each name a flag.
 func (c Config) Validate() error {
 	errs := []error{
-		within("--rounds", c.Rounds, 1, 100),
-		within("--fan-in", c.FanIn, 0, pool),
-		within("--users", c.Users, 1, 10_000_000),
-		within("--partitions", c.Partitions, 1, 256),
+		fault.Within("--rounds", c.Rounds, 1, 100),
+		fault.Within("--fan-in", c.FanIn, 0, pool),
+		fault.Within("--users", c.Users, 1, 10_000_000),
+		fault.Within("--partitions", c.Partitions, 1, 256),
 	}
 	if c.Duration < 10*time.Millisecond || c.Duration > time.Hour {
 		errs = append(errs, fmt.Errorf("--duration is %v: want 10ms to 1h", c.Duration))
@@ -74,19 +76,12 @@ func (c Config) Validate() error {
 		}
 	}
 	for _, workers := range c.Workers {
-		errs = append(errs, within("--workers", workers, 1, 64))
+		errs = append(errs, fault.Within("--workers", workers, 1, 64))
 	}
 	for _, recipients := range c.Recipients {
-		errs = append(errs, within("--recipients", recipients, 1, pool))
+		errs = append(errs, fault.Within("--recipients", recipients, 1, pool))
 	}
 	return errors.Join(errs...)
-}
-
-func within(flag string, value, lowest, highest int) error {
-	if lowest <= value && value <= highest {
-		return nil
-	}
-	return fmt.Errorf("%s is %d: want %d to %d", flag, value, lowest, highest)
 }
 
 // site is the streams that measurements run on.

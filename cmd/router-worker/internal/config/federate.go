@@ -89,16 +89,16 @@ func (f Federate) Sender(subjectPrefix string, origins []presence.ServerName) se
 func (f Federate) Validate() error {
 	faults := []error{
 		f.Sender("", []presence.ServerName{{}}).Validate(),
-		check(100*time.Millisecond <= f.ConnectTimeout && f.ConnectTimeout <= time.Minute,
+		fault.Check(100*time.Millisecond <= f.ConnectTimeout && f.ConnectTimeout <= time.Minute,
 			"connect_timeout", f.ConnectTimeout, "100ms to 1m0s"),
-		check(100*time.Millisecond <= f.RequestTimeout && f.RequestTimeout <= 10*time.Minute,
+		fault.Check(100*time.Millisecond <= f.RequestTimeout && f.RequestTimeout <= 10*time.Minute,
 			"request_timeout", f.RequestTimeout, "100ms to 10m0s"),
 		checkFile("ca", f.CA),
 	}
 	for i, key := range f.Keys {
 		path := fmt.Sprintf("keys[%d]", i)
 		faults = append(faults, fault.Under(path, key.Validate()),
-			check(!slices.ContainsFunc(f.Keys[:i], func(k FederateKey) bool { return k.ServerName == key.ServerName && !key.ServerName.IsZero() }),
+			fault.Check(!slices.ContainsFunc(f.Keys[:i], func(k FederateKey) bool { return k.ServerName == key.ServerName && !key.ServerName.IsZero() }),
 				path+".server_name", key.ServerName.String(), "each server once"))
 	}
 	return errors.Join(faults...)
@@ -107,8 +107,8 @@ func (f Federate) Validate() error {
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (k FederateKey) Validate() error {
 	return errors.Join(
-		check(!k.ServerName.IsZero(), "server_name", nil, "one of server_names"),
-		check(k.KeyFile != "", "key_file", nil, "the path of a file with the server's signing key"),
+		fault.Check(!k.ServerName.IsZero(), "server_name", nil, "one of server_names"),
+		fault.Check(k.KeyFile != "", "key_file", nil, "the path of a file with the server's signing key"),
 		checkFile("key_file", k.KeyFile),
 	)
 }
@@ -118,12 +118,12 @@ func (k FederateKey) Validate() error {
 func (c Config) CheckKeys() error {
 	var faults []error
 	for i, key := range c.Federate.Keys {
-		faults = append(faults, check(slices.Contains(c.ServerNames, key.ServerName),
+		faults = append(faults, fault.Check(slices.Contains(c.ServerNames, key.ServerName),
 			fmt.Sprintf("federate.keys[%d].server_name", i), key.ServerName.String(), fmt.Sprintf("one of %v, the server_names", c.ServerNames)))
 	}
 	for _, server := range c.ServerNames {
 		has := slices.ContainsFunc(c.Federate.Keys, func(k FederateKey) bool { return k.ServerName == server })
-		faults = append(faults, check(has, "federate.keys", nil, fmt.Sprintf("a key of %v, one of server_names", server)))
+		faults = append(faults, fault.Check(has, "federate.keys", nil, fmt.Sprintf("a key of %v, one of server_names", server)))
 	}
 	return errors.Join(faults...)
 }
@@ -132,7 +132,7 @@ func (c Config) CheckKeys() error {
 func (f Federate) checkShards(shards int) error {
 	var faults []error
 	for i, shard := range f.Shards {
-		faults = append(faults, check(shard < shards, fmt.Sprintf("federate.shards[%d]", i), shard,
+		faults = append(faults, fault.Check(shard < shards, fmt.Sprintf("federate.shards[%d]", i), shard,
 			fmt.Sprintf("less than %d, streams.deliveries.shards", shards)))
 	}
 	return errors.Join(faults...)

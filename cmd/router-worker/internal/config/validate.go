@@ -42,11 +42,11 @@ func (c Config) checkTogether() error {
 	}
 	return errors.Join(
 		c.Federate.checkShards(streams.Deliveries.Shards),
-		check(streams.Deliveries.MaxDeliveryBytes >= streams.Updates.MaxUpdateBytes+envelopeBytes,
+		fault.Check(streams.Deliveries.MaxDeliveryBytes >= streams.Updates.MaxUpdateBytes+envelopeBytes,
 			"streams.deliveries.max_delivery_bytes", streams.Deliveries.MaxDeliveryBytes,
 			fmt.Sprintf("at least %d: streams.updates.max_update_bytes and %d around it, so that every update fits in a delivery",
 				streams.Updates.MaxUpdateBytes+envelopeBytes, envelopeBytes)),
-		check(c.Worker.RetryLimit < streams.Updates.MaxAge,
+		fault.Check(c.Worker.RetryLimit < streams.Updates.MaxAge,
 			"worker.retry_limit", c.Worker.RetryLimit,
 			fmt.Sprintf("less than %v, streams.updates.max_age, so that no update expires while its partition waits", streams.Updates.MaxAge)),
 	)
@@ -76,7 +76,7 @@ func (n NATS) Validate() error {
 		n.checkURLs(),
 		checkFile("credentials", n.Credentials),
 		fault.Under("tls", n.TLS.Validate()),
-		check(100*time.Millisecond <= n.ConnectTimeout && n.ConnectTimeout <= time.Hour,
+		fault.Check(100*time.Millisecond <= n.ConnectTimeout && n.ConnectTimeout <= time.Hour,
 			"connect_timeout", n.ConnectTimeout, "100ms to 1h0m0s"),
 	)
 }
@@ -98,8 +98,8 @@ func (t TLS) Validate() error {
 		checkFile("ca", t.CA),
 		checkFile("cert", t.Cert),
 		checkFile("key", t.Key),
-		check(t.Cert == "" || t.Key != "", "key", nil, "the path of the key that belongs to cert"),
-		check(t.Key == "" || t.Cert != "", "cert", nil, "the path of the certificate that belongs to key"),
+		fault.Check(t.Cert == "" || t.Key != "", "key", nil, "the path of the key that belongs to cert"),
+		fault.Check(t.Key == "" || t.Cert != "", "cert", nil, "the path of the certificate that belongs to key"),
 	)
 }
 
@@ -116,27 +116,20 @@ func checkFile(path, value string) error {
 func (h HTTP) Validate() error {
 	_, port, err := net.SplitHostPort(h.Listen)
 	_, portErr := strconv.ParseUint(port, 10, 16)
-	return check(h.Listen == "" || err == nil && portErr == nil, "listen", h.Listen, "host:port, such as 127.0.0.1:8080 or :8080")
+	return fault.Check(h.Listen == "" || err == nil && portErr == nil, "listen", h.Listen, "host:port, such as 127.0.0.1:8080 or :8080")
 }
 
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (l Log) Validate() error {
 	return errors.Join(
-		check(l.Level == Debug || l.Level == Info || l.Level == Warn || l.Level == Error,
+		fault.Check(l.Level == Debug || l.Level == Info || l.Level == Warn || l.Level == Error,
 			"level", string(l.Level), "debug, info, warn or error"),
-		check(l.Format == Text || l.Format == JSON, "format", string(l.Format), "text or json"),
+		fault.Check(l.Format == Text || l.Format == JSON, "format", string(l.Format), "text or json"),
 	)
 }
 
 // Validate returns nil or a *fault.Field.
 func (t Telemetry) Validate() error {
-	return check(t.OTLPEndpoint == "" || parsedURL(t.OTLPEndpoint.Reveal(), "http", "https"),
+	return fault.Check(t.OTLPEndpoint == "" || parsedURL(t.OTLPEndpoint.Reveal(), "http", "https"),
 		"otlp_endpoint", t.OTLPEndpoint, "http://host:port or https://host:port")
-}
-
-func check(ok bool, path string, value any, bound string) error {
-	if ok {
-		return nil
-	}
-	return &fault.Field{Path: path, Value: value, Bound: bound}
 }

@@ -1,4 +1,4 @@
-package stream
+package wait
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// reminder is how often a stall that lasts is logged again.
-const reminder = time.Minute
+// Reminder is how often a stall that lasts is logged again.
+const Reminder = time.Minute
 
 var errNotConnected = errors.New("not connected to NATS")
 
-// stall logs that something does not go on, once when it begins, now and then
+// Stall logs that something does not go on, once when it begins, now and then
 // while it lasts, and once when it is over, however often it is tried. Several
 // parties may share one, such as partitions; it is over when it is for all.
-type stall struct {
+type Stall struct {
 	log  *slog.Logger
 	what string // what does not go on
 
@@ -33,15 +33,16 @@ type stall struct {
 	cause   error
 }
 
-func newStall(log *slog.Logger, what string) *stall {
-	return &stall{log: log, what: what, failing: make(map[int]bool)}
+// NewStall returns a stall of what, such as "reading updates", that logs to log.
+func NewStall(log *slog.Logger, what string) *Stall {
+	return &Stall{log: log, what: what, failing: make(map[int]bool)}
 }
 
-// failed notes one try that failed, where there is one party.
-func (s *stall) failed(err error) { s.failedFor(0, err) }
+// Failed notes one try that failed, where there is one party.
+func (s *Stall) Failed(err error) { s.FailedFor(0, err) }
 
-// failedFor notes one try of a party that failed.
-func (s *stall) failedFor(party int, err error) {
+// FailedFor notes one try of a party that failed.
+func (s *Stall) FailedFor(party int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if errors.Is(err, nats.ErrReconnectBufExceeded) {
@@ -54,18 +55,18 @@ func (s *stall) failedFor(party int, err error) {
 	s.failing[party] = true
 	s.tries++
 	s.cause = err
-	if now.Sub(s.logged) < reminder {
+	if now.Sub(s.logged) < Reminder {
 		return
 	}
 	s.logged, s.told = now, true
 	s.log.Warn("waiting, nothing is lost", "what", s.what, "error", err, "since", s.since, "tries", s.tries)
 }
 
-// ended notes that it goes on, where there is one party.
-func (s *stall) ended() { s.endedFor(0) }
+// Ended notes that it goes on, where there is one party.
+func (s *Stall) Ended() { s.EndedFor(0) }
 
-// endedFor notes that it goes on for a party.
-func (s *stall) endedFor(party int) {
+// EndedFor notes that it goes on for a party.
+func (s *Stall) EndedFor(party int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.failing, party)
@@ -78,8 +79,8 @@ func (s *stall) endedFor(party int) {
 	s.told, s.tries, s.cause = false, 0, nil
 }
 
-// forget notes that a party does not try any more.
-func (s *stall) forget(party int) {
+// Forget notes that a party does not try any more.
+func (s *Stall) Forget(party int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.failing, party)
@@ -88,8 +89,8 @@ func (s *stall) forget(party int) {
 	}
 }
 
-// waiting returns nil while it goes on, else an error that says why it does not.
-func (s *stall) waiting() error {
+// Waiting returns nil while it goes on, else an error that says why it does not.
+func (s *Stall) Waiting() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.failing) == 0 {
@@ -98,23 +99,24 @@ func (s *stall) waiting() error {
 	return fmt.Errorf("%s: %w", s.what, s.cause)
 }
 
-// The pauses between tries: from the first to the longest, with jitter. Tries go
-// on until the caller's context ends.
+// The pauses between tries.
 const (
 	firstPause   = 50 * time.Millisecond
-	longestPause = 2 * time.Second
+	LongestPause = 2 * time.Second
 )
 
-func newBackOff() *backoff.ExponentialBackOff {
+// NewBackOff returns pauses that grow from 50 ms to LongestPause, with jitter, and do
+// not end by themselves.
+func NewBackOff() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(firstPause),
-		backoff.WithMaxInterval(longestPause),
+		backoff.WithMaxInterval(LongestPause),
 		backoff.WithMaxElapsedTime(0),
 	)
 }
 
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
+// Pause waits for d or the end of ctx.
+func Pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
