@@ -12,14 +12,16 @@ import (
 type contents struct {
 	states []presence.UserState
 	seed   maphash.Seed
-	heads  []int // by hash: index + 1 of the first state in the chain, 0 for none
-	next   []int // by index: index + 1 of the next state in the chain, 0 for none
+	factor uint64 // odd, of the seed
+	heads  []int  // by hash: index + 1 of the first state in the chain, 0 for none
+	next   []int  // by index: index + 1 of the next state in the chain, 0 for none
 }
 
 func newContents(states []presence.UserState) contents {
 	chains := 1 << bits.Len(uint(len(states))) // more than states
 	table := make([]int, chains+len(states))
-	return contents{states: states, seed: maphash.MakeSeed(), heads: table[:chains:chains], next: table[chains:]}
+	seed := maphash.MakeSeed()
+	return contents{states: states, seed: seed, factor: maphash.String(seed, "factor") | 1, heads: table[:chains:chains], next: table[chains:]}
 }
 
 // add adds states[i], unless a state that says the same is there already, and returns
@@ -45,7 +47,16 @@ func (c *contents) findIn(head *int, s *presence.UserState) int {
 	return -1
 }
 
+// chain returns the chain of s. The states of a chain may differ in the fields that
+// have few values: those are left out.
 func (c *contents) chain(s *presence.UserState) *int {
-	hash := maphash.String(c.seed, s.UserID.String()) + uint64(s.LastActive) //nolint:gosec // any bits will do
-	return &c.heads[hash&uint64(len(c.heads)-1)]                             //nolint:gosec // there is one chain at least
+	hash := maphash.String(c.seed, s.UserID.String())
+	for _, of := range [...]uint64{
+		maphash.String(c.seed, s.StatusMsg.Text),
+		uint64(s.LastActive), uint64(s.LastFederationUpdate), uint64(s.LastUserSync), //nolint:gosec // any bits will do
+	} {
+		high, low := bits.Mul64(hash^of, c.factor)
+		hash = high ^ low
+	}
+	return &c.heads[hash&uint64(len(c.heads)-1)] //nolint:gosec // there is one chain at least
 }

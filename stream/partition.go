@@ -9,8 +9,8 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// slotsPerPartition is how many units of a partition may be staged: one that is
-// being committed, one that is sent ahead, and one that is ready to follow.
+// slotsPerPartition is how many units of a partition may be on their way: one that is
+// being committed, one that is sent ahead, and one that is routed or ready to follow.
 const slotsPerPartition = 3
 
 // firstBatch is how many updates are routed together before it is known how many
@@ -35,7 +35,7 @@ func (e *lostError) Error() string {
 // partition is one claimed share of the updates, on its way through this worker.
 type partition struct {
 	id     partitionID
-	slots  chan struct{} // one is taken for each staged unit
+	slots  chan struct{} // one is taken for each unit that is staged, and for the one to come
 	lost   atomic.Bool
 	tail   *tail
 	inHand inHand
@@ -94,6 +94,9 @@ func (p *partition) take(ctx context.Context, arrived <-chan update) []update {
 }
 
 func (p *partition) first(ctx context.Context, arrived <-chan update) []update {
+	if ctx.Err() != nil {
+		return nil
+	}
 	if p.held != nil {
 		u := *p.held
 		p.held = nil

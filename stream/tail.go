@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -199,9 +200,14 @@ func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, la
 		return err
 	}
 	defer messages.Stop()
-	for exhausted := consumer.CachedInfo().NumPending == 0; ; {
-		m, err := nextOf(ctx, messages, exhausted)
-		if err != nil || m == nil {
+	for next, pending := first, consumer.CachedInfo().NumPending; ; {
+		if pending == 0 { // That count may be short while others rewrite their checkpoints.
+			if more, err := r.stored(ctx, next, last); !more {
+				return err
+			}
+		}
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
 			return err
 		}
 		meta, err := m.Metadata()
@@ -215,24 +221,16 @@ func (r tailReader) each(ctx context.Context, stream jetstream.Stream, first, la
 		if meta.Sequence.Stream == last {
 			return nil
 		}
-		exhausted = meta.NumPending == 0
+		next, pending = meta.Sequence.Stream+1, meta.NumPending
 	}
 }
 
-// tailGrace is how long another message is waited for where the server counts none:
-// its count may be wrong while others rewrite their checkpoints.
-const tailGrace = time.Second
-
-// nextOf returns the next message, nil where there is none and none is expected.
-func nextOf(ctx context.Context, messages jetstream.MessagesContext, exhausted bool) (jetstream.Msg, error) {
-	if !exhausted {
-		return messages.Next(jetstream.NextContext(ctx))
+// stored reports whether the stream has a message from first to last.
+func (r tailReader) stored(ctx context.Context, first, last uint64) (bool, error) {
+	deliveries := leader{nc: r.js.Conn(), stream: r.subjects.DeliveriesStream()}
+	m, err := deliveries.get(ctx, getRequest{Sequence: first, NextSubject: ">"})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
 	}
-	soon, cancel := context.WithTimeout(ctx, tailGrace)
-	defer cancel()
-	m, err := messages.Next(jetstream.NextContext(soon))
-	if err != nil && soon.Err() != nil && ctx.Err() == nil {
-		return nil, nil
-	}
-	return m, err
+	return err == nil && m.Sequence <= last, err
 }
