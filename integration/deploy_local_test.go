@@ -20,16 +20,8 @@ const scriptTimeout = 5 * time.Minute // to build two programs and start six pro
 // update gets through, and nothing is left when the script has ended.
 func TestDeployLocal(t *testing.T) {
 	t.Parallel()
-	const each = 3
-	ports := natstest.FreePorts(t, 4*each)
-	dir := t.TempDir()
-	script := startScript(t, filepath.Join(deployDir, "local.sh"),
-		"TMPDIR="+dir,
-		"NATS_PORTS="+spaced(ports[:each]),
-		"CLUSTER_PORTS="+spaced(ports[each:2*each]),
-		"MONITOR_PORTS="+spaced(ports[2*each:3*each]),
-		"HTTP_PORTS="+spaced(ports[3*each:]),
-	)
+	ports, dir := natstest.FreePorts(t, 12), t.TempDir()
+	script := startLocal(t, dir, ports)
 	if err := script.logged("ready: ", scriptTimeout); err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +41,63 @@ func TestDeployLocal(t *testing.T) {
 			t.Errorf("something still listens on port %d", port)
 		}
 	}
+	wantEmpty(t, dir)
+}
+
+// TestDeployLocalPortsTaken has something listen on a port of each kind: the script
+// names them and starts nothing.
+func TestDeployLocalPortsTaken(t *testing.T) {
+	t.Parallel()
+	ports, dir := natstest.FreePorts(t, 12), t.TempDir()
+	var want strings.Builder
+	for i, variable := range []string{"NATS_PORTS", "CLUSTER_PORTS", "MONITOR_PORTS", "HTTP_PORTS"} {
+		kind := ports[3*i : 3*i+3]
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", kind[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listener.Close() })
+		fmt.Fprintf(&want, "port %d is taken: choose others with %s, now %q\n", kind[1], variable, spaced(kind))
+	}
+	script := startLocal(t, dir, ports)
+	script.awaitExit(1)
+	if got := script.log.String(); got != want.String() {
+		t.Errorf("the script wrote:\n%swant:\n%s", got, &want)
+	}
+	wantEmpty(t, dir)
+}
+
+// TestDeployLocalProcessEnds gives two servers the same port: the script ends with the
+// reason that the second one logs.
+func TestDeployLocalProcessEnds(t *testing.T) {
+	t.Parallel()
+	ports, dir := natstest.FreePorts(t, 12), t.TempDir()
+	ports[1] = ports[0]
+	script := startLocal(t, dir, ports)
+	if err := script.logged(" has ended, its log ends with:", scriptTimeout); err != nil {
+		t.Fatal(err)
+	}
+	script.awaitExit(1)
+	script.wantLines(1, "address already in use")
+	wantEmpty(t, dir)
+}
+
+// startLocal starts local.sh with three ports of each kind; dir is its place for
+// temporary files.
+func startLocal(t *testing.T, dir string, ports []int) *workerProcess {
+	t.Helper()
+	return startScript(t, filepath.Join(deployDir, "local.sh"),
+		"TMPDIR="+dir,
+		"NATS_PORTS="+spaced(ports[:3]),
+		"CLUSTER_PORTS="+spaced(ports[3:6]),
+		"MONITOR_PORTS="+spaced(ports[6:9]),
+		"HTTP_PORTS="+spaced(ports[9:]),
+	)
+}
+
+// wantEmpty wants the script to leave nothing in dir.
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("the script left %v behind (%v)", left, err)
 	}

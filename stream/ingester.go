@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/presence-router/presence-router/stream/internal/wait"
@@ -34,8 +35,9 @@ type ingester struct {
 	inFlight int                // messages
 	bytes    int                // of the data in flight
 	begun    int                // flights
-	found    chan *flight       // whose outcome was looked up
-	rested   chan *lane         // that may go on
+	looking  sync.WaitGroup
+	found    chan *flight // whose outcome was looked up
+	rested   chan *lane   // that may go on
 }
 
 // The bounds of what is in flight.
@@ -84,6 +86,7 @@ func (c *ingester) run(ctx context.Context) {
 	due, late := time.NewTicker(c.config.CheckpointInterval), time.NewTicker(c.config.CommitTimeout/lateLooks)
 	defer due.Stop()
 	defer late.Stop()
+	defer c.looking.Wait()
 	c.arriving = c.staged
 	for c.arriving != nil || len(c.lanes) > 0 {
 		select {
@@ -278,7 +281,7 @@ func (c *ingester) end(f *flight) {
 func (c *ingester) lookUp(ctx context.Context, f *flight, cause error) {
 	f.cause, f.looks = cause, true
 	partition := f.lane.partition.id
-	go func() {
+	c.looking.Go(func() {
 		for retry := wait.NewBackOff(); !ended(ctx); wait.Pause(ctx, retry.NextBackOff()) {
 			newest, err := c.checkpoints.read(ctx, partition)
 			if err == nil {
@@ -288,7 +291,7 @@ func (c *ingester) lookUp(ctx context.Context, f *flight, cause error) {
 			}
 			c.stall.FailedFor(partition.number, err)
 		}
-	}()
+	})
 }
 
 // settle decides what the newest checkpoint means for f.

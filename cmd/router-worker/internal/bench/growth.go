@@ -116,8 +116,8 @@ func (r GrowthReport) WriteText(w io.Writer) error {
 		fmt.Fprintf(&text, "  %12s %12s %12s  %5s  %-19s  %8s\n", "", "updates/s", "pairs/s", "of R", "CPU worker + server", "memory")
 		for _, p := range c.Points {
 			f := p.Figures
-			line := fmt.Sprintf("  %12s %12s %12s  %5.2f  %8s + %-8s  %8s", rate(float64(p.Value)), rate(f.Updates), rate(f.Pairs), f.OfR,
-				decimal(f.WorkerCPU), decimal(f.ServerCPU), megabytes(f.Resident))
+			line := fmt.Sprintf("  %12s %12s %12s  %5.2f  %19s  %8s", rate(float64(p.Value)), rate(f.Updates), rate(f.Pairs), f.OfR,
+				cpu(f), megabytes(f.Resident))
 			fmt.Fprintln(&text, strings.TrimRight(line, " "))
 		}
 	}

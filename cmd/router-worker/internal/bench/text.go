@@ -45,8 +45,8 @@ func (r Row) rates() string {
 	if deliveries == 0 {
 		deliveries = f.Messages
 	}
-	return fmt.Sprintf("  %-26s %10s %12s %10s  %5.2f %-*s  %8s + %-8s  %6s", r.Name, rate(f.Updates), rate(deliveries), rate(f.Pairs), f.OfR,
-		barWidth+1, bar(f.OfR), decimal(f.WorkerCPU), decimal(f.ServerCPU), megabytes(f.Resident))
+	return fmt.Sprintf("  %-26s %10s %12s %10s  %5.2f %-*s  %19s  %6s", r.Name, rate(f.Updates), rate(deliveries), rate(f.Pairs), f.OfR,
+		barWidth+1, bar(f.OfR), cpu(f), megabytes(f.Resident))
 }
 
 func (r Row) latency() string {
@@ -73,6 +73,14 @@ func rate(perSecond float64) string {
 		digits = digits[:at] + "," + digits[at:]
 	}
 	return digits
+}
+
+// cpu writes what client and server took, nothing where it was not measured.
+func cpu(f Figures) string {
+	if f.WorkerCPU == 0 && f.ServerCPU == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%8s + %-8s", decimal(f.WorkerCPU), decimal(f.ServerCPU))
 }
 
 func decimal(value float64) string {

@@ -154,17 +154,17 @@ func (v *visit) expected(c Case) float64 {
 // at the same time, with one worker and one recipient each, and then latency at a
 // thousand updates per second and at half of that.
 func (v *visit) latencies(ctx context.Context) error {
-	through, err := v.steady(ctx, throughName, math.Inf(1), v.backlog(v.anyCase()))
+	c := v.anyCase()
+	through, err := v.steady(ctx, c, throughName, math.Inf(1), v.backlog(c))
 	if err != nil {
 		return err
 	}
-	c := v.anyCase()
 	v.note(Row{Name: throughName, Case: &c, Median: Figures{Updates: through.Updates, Deliveries: through.Updates, Pairs: through.Updates}})
 	for _, at := range []struct {
 		name string
 		rate float64
 	}{{"latency at " + strconv.Itoa(steadyRate) + "/s", steadyRate}, {"latency at half of " + throughName, through.Updates / 2}} {
-		f, err := v.steady(ctx, at.name, at.rate, int(at.rate*2*v.bench.config.Duration.Seconds()))
+		f, err := v.steady(ctx, c, at.name, at.rate, int(at.rate*2*v.bench.config.Duration.Seconds()))
 		if err != nil {
 			return err
 		}
@@ -173,9 +173,9 @@ func (v *visit) latencies(ctx context.Context) error {
 	return nil
 }
 
-func (v *visit) steady(ctx context.Context, name string, rate float64, updates int) (Figures, error) {
+func (v *visit) steady(ctx context.Context, c Case, name string, rate float64, updates int) (Figures, error) {
 	v.bench.tell(v, name)
-	f, err := (&steady{ground: v.ground, load: v.load(v.anyCase()), rate: rate, total: updates}).measure(ctx)
+	f, err := (&steady{ground: v.ground, load: v.load(c), rate: rate, total: updates}).measure(ctx)
 	if err != nil {
 		return Figures{}, fmt.Errorf("%s: %w", name, err)
 	}
