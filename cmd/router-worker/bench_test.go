@@ -89,6 +89,17 @@ func TestBenchStopsAtSignal(t *testing.T) {
 	wantEmpty(t, tmp)
 }
 
+// A program that ends is not waited for.
+func TestBenchOfProgramThatEnds(t *testing.T) {
+	t.Parallel()
+	p := start(t, "", nil, benchArgs("--recipients", "1", "--fan-in", "0", "--raw=false", "--latency=false", "--program", "ends="+os.Args[0])...)
+	awaitBench(t, p, 1)
+	const want = "all workers have ended: "
+	if written, _ := p.stderr.read(); !strings.Contains(written, want) {
+		t.Errorf("bench says %q, want %q", written, want)
+	}
+}
+
 func TestBenchUsage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ args, want string }{

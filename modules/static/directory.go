@@ -77,11 +77,6 @@ func keyOf(of []int32) string {
 	return string(key)
 }
 
-func (d *directory[A]) group(user presence.UserID) (group int32, listed bool) {
-	group, listed = d.groups[user]
-	return group, listed
-}
-
 // answer returns the zero A for a user who is in no route.
 func (d *directory[A]) answer(user presence.UserID) A {
 	group, listed := d.groups[user]

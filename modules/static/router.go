@@ -60,7 +60,7 @@ type run struct {
 func (r *Router) runs(states []presence.UserState) []run {
 	runs := make([]run, 0, len(states))
 	for i := range states {
-		group, listed := r.recipients.group(states[i].UserID)
+		group, listed := r.recipients.groups[states[i].UserID]
 		if !listed {
 			continue
 		}

@@ -19,7 +19,7 @@ import (
 
 const (
 	pending   = 4000 // acknowledgements outstanding while publishing
-	ackEach   = 256  // updates that are acknowledged together
+	ackEach   = 4000 // updates that are acknowledged together
 	readAhead = 1024
 	idle      = 100 * time.Millisecond // without updates, after which what is done is acknowledged
 	stall     = time.Minute

@@ -46,7 +46,8 @@ func TestReportText(t *testing.T) {
 			{Name: one.String(), Case: &one, Median: bench.Figures{
 				Updates: 63_000, Deliveries: 62_990, Pairs: 63_000, OfR: 0.42, WorkerCPU: 4, ServerCPU: 10, Resident: 80e6,
 			}},
-			{Name: "latency at 1000/s", Case: &one, Rate: 1000, Median: bench.Figures{P50: 8.125, P99: 20, P999: 40}},
+			{Name: "latency at 1000/s", Case: &one, Median: bench.Figures{Rate: 1000, Updates: 999, P50: 8.125, P99: 20, P999: 40}},
+			{Name: "latency at 2000/s", Case: &one, Median: bench.Figures{Rate: 2000, Updates: 1234, P50: 99, P99: 200, P999: 400}},
 			{Name: fanIn.String(), Case: &fanIn, Median: bench.Figures{Updates: 90_000, Deliveries: 400, Pairs: 900_000, OfR: 6}},
 		},
 	}}}
@@ -105,6 +106,9 @@ func TestConfigValidate(t *testing.T) {
 		{"rounds", func(c *bench.Config) { c.Rounds = 0 }, "--rounds is 0: want 1 to 100"},
 		{"duration", func(c *bench.Config) { c.Duration = time.Millisecond }, "--duration is 1ms: want 10ms to 1h"},
 		{"storage", func(c *bench.Config) { c.Storages = []stream.Storage{"tape"} }, `--storage is "tape": want file or memory`},
+		{"no storage", func(c *bench.Config) { c.Storages = nil }, "--storage, --replicas and --workers: want at least one of each"},
+		{"name of a program", func(c *bench.Config) { c.Programs = []bench.Program{{Name: "router-worker"}} }, `--program is "router-worker": want a name of its own`},
+		{"programs of a name", func(c *bench.Config) { c.Programs = []bench.Program{{Name: "a"}, {Name: "a"}} }, `--program is "a": want a name of its own`},
 		{"replicas", func(c *bench.Config) { c.Replicas = []int{2} }, "--replicas is 2: want 1, 3 or 5"},
 		{"workers", func(c *bench.Config) { c.Workers = []int{1, 65} }, "--workers is 65: want 1 to 64"},
 		{"recipients", func(c *bench.Config) { c.Recipients = []int{0} }, "--recipients is 0: want 1 to 100000"},

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/internal/fault"
-
 	"github.com/presence-router/presence-router/stream"
 )
 
@@ -58,6 +57,14 @@ func (c Config) Validate() error {
 		fault.Within("--fan-in", c.FanIn, 0, pool),
 		fault.Within("--users", c.Users, 1, 10_000_000),
 		fault.Within("--partitions", c.Partitions, 1, 256),
+	}
+	if len(c.Storages) == 0 || len(c.Replicas) == 0 || len(c.Workers) == 0 {
+		errs = append(errs, errors.New("--storage, --replicas and --workers: want at least one of each"))
+	}
+	names := map[string]bool{ownName: true}
+	for _, p := range c.Programs {
+		errs = append(errs, fault.Check(!names[p.Name], "--program", p.Name, "a name of its own"))
+		names[p.Name] = true
 	}
 	if c.Duration < 10*time.Millisecond || c.Duration > time.Hour {
 		errs = append(errs, fmt.Errorf("--duration is %v: want 10ms to 1h", c.Duration))

@@ -1,10 +1,15 @@
 package bench
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/presence-router/presence-router/stream"
 )
@@ -60,16 +65,34 @@ func (g *ground) writeConfig(path, id string, routes []route) error {
 	return nil
 }
 
-// gone returns an error once no worker is left, with what they said.
+// gone returns what the workers said, all of whom have ended.
 func (c *crew) gone() error {
-	text := ""
-	for _, child := range c.children {
-		if !child.hasExited() {
-			return nil
-		}
-		text = child.errors.text()
+	said := make([]string, len(c.children))
+	for i, child := range c.children {
+		said[i] = child.errors.text()
 	}
-	return fmt.Errorf("all workers have ended: %s", text)
+	return fmt.Errorf("all workers have ended: %s", cmp.Or(strings.Join(slices.Compact(said), "; "), "they said nothing"))
+}
+
+// whileAtWork returns a context that ends, with what they said, once no worker is left.
+// release is to be called when it is not needed any more.
+func (c *crew) whileAtWork(ctx context.Context) (atWork context.Context, release func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for _, child := range c.children {
+			select {
+			case <-child.exited:
+			case <-ctx.Done():
+				return
+			}
+		}
+		end(c.gone())
+	})
+	return ctx, func() {
+		end(nil)
+		watching.Wait()
+	}
 }
 
 func (c *crew) dismiss() error { return stopAll(c.children) }

@@ -9,6 +9,7 @@ import (
 // measured is 0.
 type Figures struct {
 	Messages   float64 `json:"messages_per_second,omitzero"` // of what the server does for anybody
+	Rate       float64 `json:"rate_per_second,omitzero"`     // of updates, at which latency was measured
 	Updates    float64 `json:"updates_per_second,omitzero"`
 	Deliveries float64 `json:"deliveries_per_second,omitzero"`
 	Pairs      float64 `json:"pairs_per_second,omitzero"` // of update and recipient
@@ -27,7 +28,7 @@ type Figures struct {
 
 func (f *Figures) all() []*float64 {
 	return []*float64{
-		&f.Messages, &f.Updates, &f.Deliveries, &f.Pairs, &f.OfR, &f.WorkerCPU, &f.ServerCPU,
+		&f.Messages, &f.Rate, &f.Updates, &f.Deliveries, &f.Pairs, &f.OfR, &f.WorkerCPU, &f.ServerCPU,
 		&f.Resident, &f.Peak, &f.P50, &f.P99, &f.P999,
 	}
 }

@@ -50,6 +50,9 @@ func (g *ground) checkpoints(ctx context.Context, b *backlog) (*checkpoints, err
 // next tells when the server stored the checkpoint, whenever that is read.
 func (c *checkpoints) next(ctx context.Context) (news, error) {
 	m, err := c.messages.Next(jetstream.NextContext(ctx))
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return news{}, fmt.Errorf("follow the checkpoints: %w", err)
 	}
@@ -97,6 +100,9 @@ func (c *count) next(ctx context.Context) (news, error) {
 		return news{}, fmt.Errorf("count deliveries: %w", context.Cause(ctx))
 	}
 	stored, err := c.ground.stored(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	return news{done: int(stored) / c.each, at: time.Now()}, err //nolint:gosec // It fits.
 }
 

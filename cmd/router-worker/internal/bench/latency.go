@@ -12,8 +12,10 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// latencyTimeout is for what is under way at the end.
-const latencyTimeout = 30 * time.Second
+const (
+	latencyTimeout = 30 * time.Second       // for what is under way at the end
+	shortestSleep  = 250 * time.Microsecond // else sleeping takes the CPU that the workers need
+)
 
 // steady is one measurement of latency: updates are published at a steady rate,
 // whatever becomes of them, and a reader waits for their deliveries. Latency is the
@@ -25,7 +27,8 @@ type steady struct {
 	total  int
 
 	began    time.Time
-	done     chan struct{} // closed when all deliveries are read
+	done     chan struct{} // closed when all deliveries are read, or failed is set
+	finish   func()        // closes done, once
 	mu       sync.Mutex
 	seen     int
 	measured []time.Duration
@@ -34,6 +37,7 @@ type steady struct {
 
 func (s *steady) measure(ctx context.Context) (f Figures, err error) {
 	s.done = make(chan struct{})
+	s.finish = sync.OnceFunc(func() { close(s.done) })
 	if err := s.ground.renew(ctx, s.load.workload.Partitions); err != nil {
 		return Figures{}, err
 	}
@@ -65,12 +69,14 @@ func (s *steady) measure(ctx context.Context) (f Figures, err error) {
 func (s *steady) awaitClaims(ctx context.Context, workers *crew) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	ctx, release := workers.whileAtWork(ctx)
+	defer release()
 	gauge := s.ground.count(1)
 	defer gauge.stop()
 	for {
 		n, err := gauge.next(ctx)
 		if err != nil {
-			return errors.Join(fmt.Errorf("wait for the worker: %w", err), workers.gone())
+			return fmt.Errorf("wait for the worker: %w", err)
 		}
 		if n.done >= s.load.workload.Partitions {
 			return nil
@@ -101,7 +107,7 @@ func (s *steady) received(m jetstream.Msg) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.failed = err
-		close(s.done)
+		s.finish()
 		return
 	}
 	for i := range delivery.States {
@@ -110,7 +116,7 @@ func (s *steady) received(m jetstream.Msg) {
 			s.measured = append(s.measured, at.Sub(s.due(n)))
 		}
 		if s.seen++; s.seen == s.total {
-			close(s.done)
+			s.finish()
 		}
 	}
 }
@@ -133,7 +139,7 @@ func (s *steady) publish(ctx context.Context) error {
 			return fmt.Errorf("publish updates: %w", context.Cause(ctx))
 		}
 		for early := time.Until(s.due(n)); early > 0; early = time.Until(s.due(n)) {
-			sleep(early)
+			sleep(max(early, shortestSleep))
 		}
 		u := s.load.update(n)
 		if err := p.publish(u.subject, u.data); err != nil {

@@ -70,13 +70,15 @@ func (d drain) gauge(ctx context.Context, waiting *backlog) (gauge, error) {
 func (d drain) watch(ctx context.Context, gauge gauge, workers *crew, before mark) (from, to mark, err error) {
 	ctx, end := context.WithTimeoutCause(ctx, drainTimeout, fmt.Errorf("%d updates took more than %v", d.updates, drainTimeout))
 	defer end()
+	ctx, release := workers.whileAtWork(ctx)
+	defer release()
 	early, late := int(warmUp*float64(d.updates)), d.updates/2
 	from = before
 	warm, complete := false, false
 	for {
 		n, err := gauge.next(ctx)
 		if err != nil {
-			return from, to, errors.Join(err, context.Cause(ctx), workers.gone())
+			return from, to, err
 		}
 		if n.done >= d.updates {
 			to, err = d.mark(n, workers)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -115,6 +116,12 @@ func (g *ground) publishFast(ctx context.Context, l *load, duration time.Duratio
 	return c.figures(n)
 }
 
+// codeInvalidJSON is how a server says that it does not know a setting of a stream.
+const codeInvalidJSON = 10025
+
+// errNoFastIngest is the error of servers from before fast ingest.
+var errNoFastIngest = errors.New("the server does not know fast ingest")
+
 func (g *ground) allowFast(ctx context.Context) error {
 	deliveries, err := g.js.Stream(ctx, g.subjects.DeliveriesStream())
 	if err != nil {
@@ -122,7 +129,11 @@ func (g *ground) allowFast(ctx context.Context) error {
 	}
 	config := deliveries.CachedInfo().Config
 	config.AllowBatchPublish = true
-	if _, err := g.js.UpdateStream(ctx, config); err != nil {
+	_, err = g.js.UpdateStream(ctx, config)
+	if refusal := (*jetstream.APIError)(nil); errors.As(err, &refusal) && refusal.ErrorCode == codeInvalidJSON {
+		return errNoFastIngest
+	}
+	if err != nil {
 		return fmt.Errorf("allow fast ingest into stream %s: %w", config.Name, err)
 	}
 	return nil

@@ -20,7 +20,6 @@ type Table struct {
 type Row struct {
 	Name   string    `json:"name"`
 	Case   *Case     `json:"case,omitempty"` // nil of what the server does for anybody
-	Rate   float64   `json:"rate,omitzero"`  // updates per second at which latency was measured
 	Median Figures   `json:"median"`
 	Rounds []Figures `json:"rounds"`
 }
@@ -47,12 +46,12 @@ func (t *Table) row(name string, c *Case) *Row {
 }
 
 // add adds one round of a measurement.
-func (t *Table) add(name string, c *Case, rate float64, f Figures) {
+func (t *Table) add(name string, c *Case, f Figures) {
 	row := t.row(name, c)
 	if row == nil {
 		t.Rows = append(t.Rows, Row{Name: name, Case: c})
 		row = &t.Rows[len(t.Rows)-1]
 	}
 	row.Rounds = append(row.Rounds, f)
-	row.Median, row.Rate = median(row.Rounds), rate
+	row.Median = median(row.Rounds)
 }

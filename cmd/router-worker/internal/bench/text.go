@@ -7,7 +7,10 @@ import (
 	"strings"
 )
 
-const barWidth = 20 // characters of 1 R
+const (
+	barWidth  = 20   // characters of 1 R
+	shortfall = 0.95 // of the rate that was to be reached, below which the text says what was
+)
 
 // WriteText writes the report for people: a table for each kind of streams, with a
 // bar for what each rate is of R.
@@ -28,12 +31,12 @@ func (t Table) write(text *strings.Builder) {
 	fmt.Fprintf(text, "\n%s storage, replicas %d\n", t.Storage, t.Replicas)
 	fmt.Fprintf(text, "  %-26s %10s %12s %10s  %5s %-*s  %s  %6s\n", "", "updates/s", "deliveries/s", "pairs/s", "of R", barWidth+1, "", "CPU client + server", "memory")
 	for _, row := range t.Rows {
-		if row.Median.P50 == 0 {
+		if row.Median.Rate == 0 {
 			fmt.Fprintln(text, strings.TrimRight(row.rates(), " "))
 		}
 	}
 	for _, row := range t.Rows {
-		if row.Median.P50 > 0 {
+		if row.Median.Rate > 0 {
 			fmt.Fprintln(text, row.latency())
 		}
 	}
@@ -51,7 +54,11 @@ func (r Row) rates() string {
 
 func (r Row) latency() string {
 	f := r.Median
-	return fmt.Sprintf("  %-26s %10s updates/s: p50 %.2f ms, p99 %.2f ms, p999 %.2f ms", r.Name, rate(r.Rate), f.P50, f.P99, f.P999)
+	reached := ""
+	if f.Updates < shortfall*f.Rate {
+		reached = " (" + rate(f.Updates) + " reached)"
+	}
+	return fmt.Sprintf("  %-26s %10s updates/s%s: p50 %.2f ms, p99 %.2f ms, p999 %.2f ms", r.Name, rate(f.Rate), reached, f.P50, f.P99, f.P999)
 }
 
 // bar draws a share of R; what is beyond R is an arrow.
