@@ -47,6 +47,7 @@ type Worker struct {
 	claiming   *wait.Stall // of all partitions, as are the others
 	reading    *wait.Stall
 	routing    *wait.Stall
+	moving     *wait.Stall // of the deployment, to another layout
 	progress   *progress
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
@@ -107,6 +108,7 @@ func (w *Worker) assemble() {
 	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
+	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
@@ -146,7 +148,7 @@ func (w *Worker) Ready() error {
 	if !w.nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	return errors.Join(w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.committer.stall.Waiting(),
+	return errors.Join(w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
 		w.ingester.stall.Waiting(), w.progress.waiting(time.Now()))
 }
 
