@@ -95,6 +95,7 @@ func (o *ownership) run(ctx, work context.Context) error {
 	looking, endLooking := context.WithCancel(work)
 	defer endLooking()
 	watching.Go(func() { o.watch.run(looking) })
+	watching.Go(func() { o.worker.countPending(looking) })
 	announcing.Go(func() { o.announcer.run(work) })
 	beats, looks := time.NewTicker(o.ttl/beatsPerTTL), time.NewTicker(o.ttl/looksPerTTL)
 	defer beats.Stop()

@@ -185,21 +185,14 @@ func (r *statusReader) partition(ctx context.Context, number int) (PartitionStat
 	if err != nil {
 		return PartitionStatus{}, err
 	}
-	resumes := checkpoint.revision > 0 && !checkpoint.Created.Equal(r.updates.Created)
-	from := getRequest{NextSubject: id.updates(r.subjects)}
-	if resumes {
-		after := checkpoint.Time.Add(time.Nanosecond)
-		from.StartTime = &after
-	} else {
-		from.Sequence = checkpoint.position().next()
-	}
-	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), from)
+	at, created := checkpoint.position(), r.updates.Created
+	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), at.behind(id.updates(r.subjects), created))
 	if err != nil {
 		return PartitionStatus{}, err
 	}
 	return PartitionStatus{
 		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
-		Pending: left.updates, OldestPending: r.age(left), Resumes: resumes,
+		Pending: left.updates, OldestPending: r.age(left), Resumes: at.resumes(created),
 	}, nil
 }
 

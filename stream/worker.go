@@ -76,6 +76,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	w := &Worker{
 		nc: nc, js: js, dispatcher: dispatcher, config: config, options: newOptions(opts),
 		instance: rand.Text()[:instanceLength], local: make(map[presence.ServerName]bool),
+		progress: newProgress(stuckAfter * config.Worker.TTL),
 	}
 	if w.config.Worker.ID == "" {
 		w.config.Worker.ID = w.instance[:8]
@@ -86,7 +87,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending); err != nil {
 		return nil, err
 	}
 	w.assemble()
@@ -109,7 +110,6 @@ func (w *Worker) assemble() {
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
 	w.moving = wait.NewStall(log, "changing the number of partitions")
-	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
