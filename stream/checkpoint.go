@@ -31,6 +31,22 @@ func (p position) next() uint64 {
 	return p.sequence + 1
 }
 
+// resumes reports whether p is of an earlier updates stream than the one created at
+// created.
+func (p position) resumes(created time.Time) bool {
+	return !p.created.IsZero() && !p.created.Equal(created)
+}
+
+// behind requests the updates that are not done of a partition with the filter
+// updates, from the updates stream created at created.
+func (p position) behind(updates string, created time.Time) getRequest {
+	if p.resumes(created) {
+		after := p.time.Add(time.Nanosecond)
+		return getRequest{NextSubject: updates, StartTime: &after}
+	}
+	return getRequest{NextSubject: updates, Sequence: p.next()}
+}
+
 // checkpoint is a position as it stands in the deliveries stream.
 type checkpoint struct {
 	wire.Checkpoint

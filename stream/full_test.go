@@ -19,11 +19,11 @@ func fat(user string, mark int) string {
 	return strings.TrimSuffix(update(user, mark), "}") + `,"fat":"` + strings.Repeat("x", 20<<10) + `"}`
 }
 
-func (s *site) publishFat(t *testing.T, from, n int) uint64 {
+func (s *site) publishFat(t *testing.T, n int) uint64 {
 	t.Helper()
 	last := uint64(0)
 	for i := range n {
-		last = s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), fat(bob, from+i+1), nil)
+		last = s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), fat(bob, i+1), nil)
 	}
 	return last
 }
@@ -49,7 +49,7 @@ func TestDeliveriesStreamIsFull(t *testing.T) {
 		c.Worker.Batch = 8
 	})
 	w := s.start(t, toEach(t, alice))
-	last := s.publishFat(t, 0, 120)
+	last := s.publishFat(t, 120)
 	received := s.drainFull(t, w, map[int]uint64{0: last})
 	wantOnce(t, received, 1, last, alice)
 	w.log.want(t, 1, "waiting, nothing is lost", "committing deliveries", "maximum bytes exceeded")
@@ -62,7 +62,7 @@ func TestUpdateLargerThanTheDeliveriesStream(t *testing.T) {
 	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxBytes = 1 << 20 })
 	all := readers(80)
 	w := s.start(t, toEach(t, all...))
-	last := s.publishFat(t, 0, 3)
+	last := s.publishFat(t, 3)
 	wantOnce(t, s.drainFull(t, w, map[int]uint64{0: last}), 1, last, all...)
 }
 
@@ -90,7 +90,7 @@ func TestStopWhileDeliveriesStreamIsFull(t *testing.T) {
 		c.Worker.StopTimeout = 200 * time.Millisecond
 	})
 	w := s.start(t, toEach(t, alice))
-	last := s.publishFat(t, 0, 80)
+	last := s.publishFat(t, 80)
 	w.log.await(t, "waiting, nothing is lost", "committing deliveries")
 	w.quit()
 	if err := w.wait(t); err == nil || !strings.Contains(err.Error(), "commit what is routed: not done within worker.stop_timeout") {

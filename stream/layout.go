@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -42,26 +43,71 @@ func newLayouts(js jetstream.JetStream, subjects wire.Subjects) layouts {
 	return layouts{js: js, workers: leader{nc: js.Conn(), stream: subjects.WorkersStream()}, subjects: subjects}
 }
 
-// serving returns the layout that workers are to serve.
-func (l layouts) serving(ctx context.Context) (wire.Layout, error) {
-	stored, _, err := l.stored(ctx)
-	if err != nil {
-		return wire.Layout{}, err
-	}
-	return l.servedOf(ctx, stored)
+// layoutRecord is the layout record as it stands on the server.
+type layoutRecord struct {
+	wire.LayoutRecord
+	revision uint64    // sequence of its message, 0 where there is none
+	written  time.Time // when the server stored it
 }
 
-// servedOf is serving for those who know how updates are stored. The record is read
-// after that: a move is in it before the transform is changed.
-func (l layouts) servedOf(ctx context.Context, stored wire.Layout) (wire.Layout, error) {
-	record, _, err := l.record(ctx)
+// division is how the updates of a deployment are divided.
+type division struct {
+	stored  wire.Layout // that updates are stored in from now on
+	updates *jetstream.StreamInfo
+	record  layoutRecord
+}
+
+// serving returns the layout that workers are to serve.
+func (d division) serving() wire.Layout {
+	if d.waits() {
+		return d.record.Serving
+	}
+	return d.stored
+}
+
+// move returns the move that is under way, nil for none. One of a stream that is
+// stored otherwise by now, such as from a backup, is none.
+func (d division) move() *wire.LayoutMove {
+	if m := d.record.Move; m != nil && (d.stored == d.record.Serving || d.stored == m.To) {
+		return m
+	}
+	return nil
+}
+
+// waits reports whether updates are stored already in the layout of a move, and wait
+// for its end.
+func (d division) waits() bool {
+	m := d.move()
+	return m != nil && d.stored == m.To
+}
+
+// tell says what is under way where there is a move.
+func (d division) tell() string {
+	return fmt.Sprintf("a change from %d to %d partitions is under way", d.record.Serving.Partitions, d.move().To.Partitions)
+}
+
+// remedy says what to do where the move to a number of partitions does not end.
+func remedy(partitions int) string {
+	return fmt.Sprintf("if no command is at work, run: router-worker topology repartition %d", partitions)
+}
+
+// divided returns how updates are divided.
+func (l layouts) divided(ctx context.Context) (division, error) {
+	stored, updates, err := l.stored(ctx)
 	if err != nil {
-		return wire.Layout{}, err
+		return division{}, err
 	}
-	if record.Move != nil && record.Move.To == stored {
-		return record.Serving, nil
+	return l.dividedAs(ctx, stored, updates)
+}
+
+// dividedAs is divided for those who know how updates are stored. The record is read
+// after that: a move is in it before the transform is changed.
+func (l layouts) dividedAs(ctx context.Context, stored wire.Layout, updates *jetstream.StreamInfo) (division, error) {
+	record, err := l.record(ctx)
+	if err != nil {
+		return division{}, err
 	}
-	return stored, nil
+	return division{stored: stored, updates: updates, record: record}, nil
 }
 
 // stored returns the layout that updates are stored in from now on, and the
@@ -79,21 +125,20 @@ func (l layouts) stored(ctx context.Context) (wire.Layout, *jetstream.StreamInfo
 	return layout, info, nil
 }
 
-// record returns the layout record and its sequence, which is 0 where there is
-// none.
-func (l layouts) record(ctx context.Context) (wire.LayoutRecord, uint64, error) {
+// record returns the layout record.
+func (l layouts) record(ctx context.Context) (layoutRecord, error) {
 	message, err := l.workers.get(ctx, getRequest{LastSubject: l.subjects.LayoutRecord()})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return wire.LayoutRecord{}, 0, nil
+		return layoutRecord{}, nil
 	}
 	if err != nil {
-		return wire.LayoutRecord{}, 0, fmt.Errorf("read the layout record: %w", err)
+		return layoutRecord{}, fmt.Errorf("read the layout record: %w", err)
 	}
 	record, err := wire.DecodeLayoutRecord(message.Data)
 	if err != nil {
-		return wire.LayoutRecord{}, 0, err
+		return layoutRecord{}, err
 	}
-	return record, message.Sequence, nil
+	return layoutRecord{LayoutRecord: record, revision: message.Sequence, written: message.Time}, nil
 }
 
 // layoutOf returns the layout that the updates stream stores updates in.

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -10,17 +11,28 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// layoutWatch looks again and again which layout is to be served.
+// moveBound is after how many times worker.ttl a move that has not ended is told.
+// Moves that have no backlog to wait for take a second.
+const moveBound = 10
+
+// layoutWatch looks again and again which layout is to be served, and whether a move
+// holds updates up.
 type layoutWatch struct {
 	layouts layouts
 	every   time.Duration
+	bound   time.Duration // on a move
+	moving  *wait.Stall
 	log     *slog.Logger
 	poked   chan struct{}    // one place
 	newest  chan wire.Layout // the one found last; one place
 }
 
-func newLayoutWatch(l layouts, every time.Duration, log *slog.Logger) *layoutWatch {
-	return &layoutWatch{layouts: l, every: every, log: log, poked: make(chan struct{}, 1), newest: make(chan wire.Layout, 1)}
+func newLayoutWatch(w *Worker) *layoutWatch {
+	ttl := w.config.Worker.TTL
+	return &layoutWatch{
+		layouts: w.layouts, every: ttl / beatsPerTTL, bound: moveBound * ttl, moving: w.moving, log: w.options.log,
+		poked: make(chan struct{}, 1), newest: make(chan wire.Layout, 1),
+	}
 }
 
 // settlePause is how long after a hint the server is asked: who hears of a record
@@ -61,5 +73,20 @@ func (w *layoutWatch) run(ctx context.Context) {
 func (w *layoutWatch) look(ctx context.Context) (wire.Layout, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	return w.layouts.serving(ctx)
+	d, err := w.layouts.divided(ctx)
+	if err != nil {
+		return wire.Layout{}, err
+	}
+	w.tell(d)
+	return d.serving(), nil
+}
+
+// tell notes whether a move holds updates up for too long.
+func (w *layoutWatch) tell(d division) {
+	if !d.waits() || d.updates.TimeStamp.Sub(d.record.written) < w.bound { // both by the server's clock
+		w.moving.Ended()
+		return
+	}
+	w.moving.Failed(fmt.Errorf("%s since %s, and updates wait for it, for as long as streams.updates.max_age; %s",
+		d.tell(), d.record.written.Format(time.RFC3339), remedy(d.move().To.Partitions)))
 }

@@ -75,7 +75,7 @@ func (w *Worker) newOwnership() *ownership {
 		worker: w, ttl: ttl, members: newMembers(w.ID()),
 		announcer: newAnnouncer(w.js, w.subjects, ttl, wait.NewStall(w.options.log, "publishing heartbeats")),
 		heard:     make(chan *nats.Msg, maxHeard),
-		watch:     newLayoutWatch(w.layouts, ttl/beatsPerTTL, w.options.log),
+		watch:     newLayoutWatch(w),
 		events:    make(chan event, maxPartitions),
 		tenures:   make(map[int]*tenure), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
 		began: time.Now(),
@@ -95,6 +95,7 @@ func (o *ownership) run(ctx, work context.Context) error {
 	looking, endLooking := context.WithCancel(work)
 	defer endLooking()
 	watching.Go(func() { o.watch.run(looking) })
+	watching.Go(func() { o.worker.countPending(looking) })
 	announcing.Go(func() { o.announcer.run(work) })
 	beats, looks := time.NewTicker(o.ttl/beatsPerTTL), time.NewTicker(o.ttl/looksPerTTL)
 	defer beats.Stop()

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +18,9 @@ const stuckAfter = 3
 type inHand struct {
 	updates atomic.Int64
 	moved   atomic.Int64 // when the first of them was taken or something was done, Unix time in ns
+
+	reached atomic.Pointer[position] // that is done; nil before the first unit
+	pending atomic.Pointer[uint64]   // updates behind that, as counted last; nil before
 }
 
 // took notes updates that were taken.
@@ -26,9 +31,11 @@ func (w *inHand) took(updates int) {
 	w.updates.Add(int64(updates))
 }
 
-// done notes a unit of work that is done, and the updates that it completes.
-func (w *inHand) done(updates int) {
+// done notes a unit of work that is done up to a position, and the updates that it
+// completes.
+func (w *inHand) done(upTo position, updates int) {
 	w.moved.Store(time.Now().UnixNano())
+	w.reached.Store(&upTo)
 	w.updates.Add(int64(-updates))
 }
 
@@ -62,6 +69,13 @@ func (s *progress) follow(p *partition) (leave func()) {
 		defer s.mu.Unlock()
 		delete(s.partitions, p)
 	}
+}
+
+// followed returns the partitions that are looked at.
+func (s *progress) followed() []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.partitions))
 }
 
 // waiting returns nil while every partition that has something to do goes on, else

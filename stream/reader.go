@@ -198,7 +198,7 @@ func (r *reader) receive(ctx context.Context, m jetstream.Msg, delivered uint64)
 	}
 	u := update{
 		subject: m.Subject(), header: m.Headers(), data: m.Data(),
-		sequence: meta.Sequence.Stream, pending: meta.NumPending, time: meta.Timestamp,
+		sequence: meta.Sequence.Stream, time: meta.Timestamp,
 		epoch: r.position.epoch, created: r.position.created,
 	}
 	r.newest.Store(u.sequence)

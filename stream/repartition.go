@@ -130,22 +130,17 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 // begin returns the record of the move that is to be made, which is stored before
 // anything is changed; without a move where there is nothing to do.
 func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
-	stored, updates, err := r.layouts.stored(ctx)
+	d, err := r.layouts.divided(ctx)
 	if err != nil {
 		return wire.LayoutRecord{}, err
 	}
-	record, revision, err := r.layouts.record(ctx)
-	if err != nil {
-		return wire.LayoutRecord{}, err
-	}
-	// A move of a stream that is stored otherwise by now, such as from a backup, is none.
-	if m := record.Move; m != nil && (stored == record.Serving || stored == m.To) {
+	if m := d.move(); m != nil {
 		if m.To.Partitions != r.partitions {
-			return wire.LayoutRecord{}, fmt.Errorf("%w: a change from %d to %d partitions is under way: finish it with router-worker topology repartition %[3]d",
-				ErrRefused, record.Serving.Partitions, m.To.Partitions)
+			return wire.LayoutRecord{}, fmt.Errorf("%w: %s: finish it with router-worker topology repartition %d", ErrRefused, d.tell(), m.To.Partitions)
 		}
-		return record, nil
+		return d.record.LayoutRecord, nil
 	}
+	stored, updates := d.stored, d.updates
 	if stored.Partitions == r.partitions {
 		return wire.LayoutRecord{Serving: stored}, nil
 	}
@@ -156,17 +151,17 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 	if err != nil {
 		return wire.LayoutRecord{}, err
 	}
-	record = wire.LayoutRecord{Serving: stored, Move: &wire.LayoutMove{
+	record := wire.LayoutRecord{Serving: stored, Move: &wire.LayoutMove{
 		To:       wire.Layout{Generation: max(stored.Generation, newest) + 1, Partitions: r.partitions},
 		Sequence: updates.State.LastSeq, Time: updates.State.LastTime, Created: updates.Created,
 		Replicas: updates.Config.Replicas,
 	}}
-	return record, r.store(ctx, record, revision)
+	return record, r.store(ctx, record, d.record.revision)
 }
 
 // announce has workers serve the layout to, where they do not yet.
 func (r *Repartition) announce(ctx context.Context, to wire.Layout) error {
-	record, revision, err := r.layouts.record(ctx)
+	record, err := r.layouts.record(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -175,7 +170,7 @@ func (r *Repartition) announce(ctx context.Context, to wire.Layout) error {
 	case record.Move == nil || record.Move.To != to:
 		return errChanged
 	}
-	return r.store(ctx, wire.LayoutRecord{Serving: to}, revision)
+	return r.store(ctx, wire.LayoutRecord{Serving: to}, record.revision)
 }
 
 // newestGeneration returns the highest generation that has checkpoints.

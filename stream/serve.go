@@ -93,7 +93,6 @@ func (w *Worker) follow(take, work context.Context, p *partition, way *pipeline,
 			return nil
 		}
 		p.inHand.took(len(updates))
-		w.telemetry.took(work, p.id.number, updates[len(updates)-1].pending)
 		if err := way.carry(work, p, updates); err != nil {
 			return err
 		}

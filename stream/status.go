@@ -14,6 +14,18 @@ type Status struct {
 	Workers     []WorkerStatus         `json:"workers"`      // those that are live, by ID
 	Partitions  []PartitionStatus      `json:"partitions"`   // by number
 	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason
+	Repartition *RepartitionStatus     `json:"repartition"`  // nil where no change of the number of partitions is under way
+}
+
+// RepartitionStatus is how a change of the number of partitions is doing that is
+// under way. It ends when Repartition does; until then the updates wait that are
+// published meanwhile, for as long as the updates stream keeps them.
+type RepartitionStatus struct {
+	From          int       `json:"from"` // partitions, which workers serve until it ends
+	To            int       `json:"to"`
+	Began         time.Time `json:"began"`
+	Waiting       uint64    `json:"waiting"` // updates that wait for its end
+	OldestWaiting float64   `json:"oldest_waiting_seconds"`
 }
 
 // WorkerStatus is how one worker is doing, as it said itself.

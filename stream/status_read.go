@@ -50,6 +50,7 @@ type statusReader struct {
 	subjects    wire.Subjects
 	checkpoints checkpoints
 	updates     *jetstream.StreamInfo
+	division    division
 	layout      wire.Layout // that workers serve
 }
 
@@ -57,10 +58,14 @@ func (r *statusReader) read(ctx context.Context) (s Status, err error) {
 	if r.updates, err = r.info(ctx, r.subjects.UpdatesStream()); err != nil {
 		return Status{}, err
 	}
-	if r.layout, err = r.serving(ctx); err != nil {
+	if r.division, err = r.divided(ctx); err != nil {
 		return Status{}, err
 	}
+	r.layout = r.division.serving()
 	s.Time = r.updates.TimeStamp
+	if s.Repartition, err = r.repartition(ctx); err != nil {
+		return Status{}, err
+	}
 	heartbeats, err := r.workers(ctx, &s)
 	if err != nil {
 		return Status{}, err
@@ -142,13 +147,36 @@ func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error
 	return found, context.Cause(ctx)
 }
 
-// serving returns the layout that workers serve.
-func (r *statusReader) serving(ctx context.Context) (wire.Layout, error) {
+func (r *statusReader) divided(ctx context.Context) (division, error) {
 	stored, err := layoutOf(r.subjects, r.updates.Config)
 	if err != nil {
-		return wire.Layout{}, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
+		return division{}, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
 	}
-	return newLayouts(r.js, r.subjects).servedOf(ctx, stored)
+	return newLayouts(r.js, r.subjects).dividedAs(ctx, stored, r.updates)
+}
+
+// repartition returns nil where no change is under way.
+func (r *statusReader) repartition(ctx context.Context) (*RepartitionStatus, error) {
+	move := r.division.move()
+	if move == nil {
+		return nil, nil
+	}
+	wait, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), getRequest{Sequence: 1, NextSubject: r.subjects.In(move.To.Generation).GenerationUpdates()})
+	if err != nil {
+		return nil, err
+	}
+	return &RepartitionStatus{
+		From: r.layout.Partitions, To: move.To.Partitions, Began: r.division.record.written,
+		Waiting: wait.updates, OldestWaiting: r.age(wait),
+	}, nil
+}
+
+// age returns for how many seconds the oldest update of a backlog has been stored.
+func (r *statusReader) age(left backlog) float64 {
+	if left.updates == 0 {
+		return 0
+	}
+	return inSeconds(max(0, r.updates.TimeStamp.Sub(left.oldest)))
 }
 
 func (r *statusReader) partition(ctx context.Context, number int) (PartitionStatus, error) {
@@ -157,26 +185,15 @@ func (r *statusReader) partition(ctx context.Context, number int) (PartitionStat
 	if err != nil {
 		return PartitionStatus{}, err
 	}
-	resumes := checkpoint.revision > 0 && !checkpoint.Created.Equal(r.updates.Created)
-	from := getRequest{NextSubject: id.updates(r.subjects)}
-	if resumes {
-		after := checkpoint.Time.Add(time.Nanosecond)
-		from.StartTime = &after
-	} else {
-		from.Sequence = checkpoint.position().next()
-	}
-	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), from)
+	at, created := checkpoint.position(), r.updates.Created
+	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), at.behind(id.updates(r.subjects), created))
 	if err != nil {
 		return PartitionStatus{}, err
 	}
-	p := PartitionStatus{
+	return PartitionStatus{
 		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
-		Pending: left.updates, Resumes: resumes,
-	}
-	if left.updates > 0 {
-		p.OldestPending = inSeconds(max(0, r.updates.TimeStamp.Sub(left.oldest)))
-	}
-	return p, nil
+		Pending: left.updates, OldestPending: r.age(left), Resumes: at.resumes(created),
+	}, nil
 }
 
 func (r *statusReader) deadLetters(ctx context.Context) (map[wire.Reason]uint64, error) {

@@ -15,9 +15,22 @@ func (s Status) Warnings(patience time.Duration) []string {
 	if len(s.Workers) == 0 {
 		warnings = append(warnings, "No worker is running.")
 	}
+	warnings = append(warnings, s.warnOfRepartition()...)
 	warnings = append(warnings, s.warnOfConfig()...)
 	warnings = append(warnings, s.warnOfOwners()...)
 	return append(warnings, s.warnOfBacklog(patience)...)
+}
+
+func (s Status) warnOfRepartition() []string {
+	r := s.Repartition
+	if r == nil {
+		return nil
+	}
+	oldest := ""
+	if r.Waiting > 0 {
+		oldest = fmt.Sprintf(", the oldest for %v", seconds(r.OldestWaiting))
+	}
+	return []string{fmt.Sprintf("A change from %d to %d partitions is under way; %d updates wait for it%s; %s.", r.From, r.To, r.Waiting, oldest, remedy(r.To))}
 }
 
 func (s Status) warnOfConfig() []string {

@@ -23,7 +23,6 @@ type telemetry struct {
 	fences      metric.Int64Counter
 	endToEnd    metric.Float64Histogram
 	owned       metric.Int64UpDownCounter
-	pending     metric.Int64Gauge
 	workers     metric.Int64Gauge
 	mixed       metric.Int64Gauge
 	queries     metric.Int64Counter
@@ -34,7 +33,7 @@ type telemetry struct {
 	deliveriesDone atomic.Int64
 }
 
-func newTelemetry(meter metric.Meter) (*telemetry, error) {
+func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry, error) {
 	m := maker{meter: meter}
 	t := &telemetry{
 		updates:     m.counter("presence_router_updates", "Updates that are done, by partition and outcome."),
@@ -47,7 +46,6 @@ func newTelemetry(meter metric.Meter) (*telemetry, error) {
 			.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600),
 		messages: m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 		owned:    m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
-		pending:  m.gauge("presence_router_partition_pending", "Updates of a partition that this worker has not taken yet, as of the last one it took."),
 		workers:  m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
 		mixed:    m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
 		queries:  m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
@@ -55,6 +53,7 @@ func newTelemetry(meter metric.Meter) (*telemetry, error) {
 			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
 		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
 	}
+	m.observed("presence_router_partition_pending", "Updates of a partition of this worker that are not done, as the server counted them within the last seconds.", pending)
 	return t, m.err
 }
 
@@ -84,6 +83,11 @@ func (m *maker) upDown(name, description string) metric.Int64UpDownCounter {
 func (m *maker) gauge(name, description string) metric.Int64Gauge {
 	g, err := m.meter.Int64Gauge(name, metric.WithDescription(description))
 	return keep(m, g, err)
+}
+
+func (m *maker) observed(name, description string, observe metric.Int64Callback) {
+	g, err := m.meter.Int64ObservableGauge(name, metric.WithDescription(description), metric.WithInt64Callback(observe))
+	keep(m, g, err)
 }
 
 func (m *maker) histogram(name, unit, description string, bounds ...float64) metric.Float64Histogram {
@@ -152,8 +156,4 @@ func (t *telemetry) totals() totals {
 func (t *telemetry) membership(ctx context.Context, workers, mixed int) {
 	t.workers.Record(ctx, int64(workers))
 	t.mixed.Record(ctx, int64(mixed))
-}
-
-func (t *telemetry) took(ctx context.Context, partition int, pending uint64) {
-	t.pending.Record(ctx, int64(pending), metric.WithAttributes(attribute.Int("partition", partition))) //nolint:gosec // A count of stored messages stays far below 2^63.
 }

@@ -3,9 +3,11 @@ package stream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,7 +135,6 @@ func TestMetrics(t *testing.T) {
 		"presence_router_owned_partitions":                         0,
 		"presence_router_workers":                                  1,
 		"presence_router_workers_configured_otherwise":             0,
-		"presence_router_partition_pending{partition=0}":           0,
 	})
 	// Commits: the checkpoint of what was claimed, 2 deliveries and a checkpoint twice,
 	// a checkpoint, 2 deliveries with a dead letter and a checkpoint, a dead letter and
@@ -223,21 +224,84 @@ func TestMetricsOfLostPartition(t *testing.T) {
 	}
 }
 
-func TestPendingIsWhatIsLeft(t *testing.T) {
+// pending returns what a worker says is pending in partition 0, and whether it does.
+func pending(t *testing.T, reader *metric.ManualReader) (int64, bool) {
+	t.Helper()
+	n, told := collect(t, reader).values["presence_router_partition_pending{partition=0}"]
+	return n, told
+}
+
+func awaitPending(t *testing.T, reader *metric.ManualReader, want int64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d updates that are pending", want), func() bool {
+		n, told := pending(t, reader)
+		return told && n == want
+	})
+}
+
+// What is pending is true while a router hangs, and nothing is told of a partition
+// that the worker does not have any more.
+func TestPendingWhileRouterHangs(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *stream.Config) { c.Worker.Batch = 1 })
+	s := newSite(t)
 	reader, meter := newMeter()
 	h := newHeld()
 	s.publishMany(t, 0, 10)
-	w := s.start(t, h.router(t), meter)
+	w := s.startWith(t, []routing.Registration{{Name: "held", Router: h.router(t), Timeout: eventTimeout}}, meter)
 	await(t, h.asked, "call of the router")
-	if got := collect(t, reader).values["presence_router_partition_pending{partition=0}"]; got != 9 {
-		t.Errorf("%d updates are pending, want 9", got)
-	}
+	awaitPending(t, reader, 10)
+	last := s.publishMany(t, 10, 7)
+	awaitPending(t, reader, 17)
 	close(h.release)
-	s.awaitPosition(t, 10)
+	s.awaitPosition(t, last)
+	awaitPending(t, reader, 0)
 	w.stop(t)
-	if got := collect(t, reader).values["presence_router_partition_pending{partition=0}"]; got != 0 {
-		t.Errorf("%d updates are pending at the end, want 0", got)
+	if n, told := pending(t, reader); told {
+		t.Errorf("%d updates are pending after the end, want nothing told", n)
 	}
+}
+
+func TestPendingWhileDeliveriesStreamIsFull(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.MaxBytes = 1 << 20
+		c.Worker.Batch = 8
+	})
+	reader, meter := newMeter()
+	w := s.start(t, toEach(t, alice), meter)
+	s.publishFat(t, 120)
+	w.wantReady(t, "committing deliveries: ")
+	for _, more := range []int{0, 1000} { // more than the reader takes
+		last := s.publishMany(t, 120, more)
+		left := s.status(t).Partitions[0].Pending
+		if left < uint64(50+more) { //nolint:gosec // Small and positive.
+			t.Fatalf("status shows %d updates pending after update %d, want all that found no room", left, last)
+		}
+		awaitPending(t, reader, int64(left)) //nolint:gosec // Small.
+	}
+	s.drainFull(t, w, map[int]uint64{0: 1120})
+}
+
+// A position in an earlier updates stream says nothing about sequences in this one.
+func TestPendingInStreamThatWasMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	reader, meter := newMeter()
+	var hangs atomic.Bool
+	release := make(chan struct{})
+	defer close(release)
+	s.startWith(t, []routing.Registration{{Name: "hangs", Timeout: eventTimeout, Router: routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		if hangs.Load() {
+			<-release
+		}
+		return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
+	})}}, meter)
+	s.awaitPosition(t, s.publishMany(t, 0, 10))
+	hangs.Store(true)
+	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
+		t.Fatal(err)
+	}
+	s.applyTopology(t)
+	s.publishMany(t, 10, 4)
+	awaitPending(t, reader, 4)
 }

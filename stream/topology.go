@@ -37,12 +37,12 @@ func NewTopology(js jetstream.JetStream, config StreamsConfig) (*Topology, error
 // Plan returns what Apply would change, in order, and changes nothing. Streams
 // that are as configured give no Change.
 func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
-	layout, err := t.layout(ctx)
+	d, err := t.divided(ctx)
 	if err != nil {
 		return nil, err
 	}
-	changes := t.kept(layout)
-	for _, want := range t.streams(layout) {
+	changes := t.kept(d)
+	for _, want := range t.streams(d.stored) {
 		have, err := t.existing(ctx, want.Name)
 		if err != nil {
 			return nil, err
@@ -69,11 +69,11 @@ func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 			changed[c.Stream] = true
 		}
 	}
-	layout, err := t.layout(ctx)
+	d, err := t.divided(ctx)
 	if err != nil {
 		return changes, err
 	}
-	for _, want := range t.streams(layout) {
+	for _, want := range t.streams(d.stored) {
 		if !changed[want.Name] {
 			continue
 		}

@@ -15,7 +15,7 @@ const (
 	Create Action = "create" // the stream is missing
 	Update Action = "update" // a setting differs and can be changed
 	Refuse Action = "refuse" // a setting differs and changing it would lose data
-	Keep   Action = "keep"   // the number of partitions differs, and stays; see Repartition
+	Keep   Action = "keep"   // the number of partitions differs, and stays, or a Repartition is under way
 )
 
 // Change is one difference between the streams on the server and the ones

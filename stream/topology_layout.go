@@ -11,45 +11,44 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// layout returns the layout that updates are to be stored in: the one that they
-// are, and where the updates stream is missing, the one that they were. Only a
-// deployment that is new gets the configured number of partitions.
-func (t *Topology) layout(ctx context.Context) (wire.Layout, error) {
-	fresh := wire.Layout{Partitions: t.config.Partitions}
+// divided returns how updates are to be divided: as they are, and where the updates
+// stream is missing, as they were. Only a deployment that is new gets the configured
+// number of partitions.
+func (t *Topology) divided(ctx context.Context) (division, error) {
 	have, err := t.existing(ctx, t.subjects.UpdatesStream())
 	if err != nil {
-		return wire.Layout{}, err
+		return division{}, err
 	}
-	if have != nil {
-		if layout, err := layoutOf(t.subjects, *have); err == nil {
-			return layout, nil
-		}
-		return fresh, nil // which refuses what the stream has
+	record, err := t.layouts.record(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return division{}, err
 	}
-	record, revision, err := t.layouts.record(ctx)
+	d := division{stored: wire.Layout{Partitions: t.config.Partitions}, record: record}
 	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fresh, nil
-	case err != nil:
-		return wire.Layout{}, err
-	case revision == 0:
-		return fresh, nil
+	case have != nil:
+		if layout, err := layoutOf(t.subjects, *have); err == nil { // else what the stream has is refused
+			d.stored = layout
+		}
 	case record.Move != nil:
-		return record.Move.To, nil
-	default:
-		return record.Serving, nil
+		d.stored = record.Move.To
+	case record.revision > 0:
+		d.stored = record.Serving
 	}
+	return d, nil
 }
 
 // kept returns the change that is not made where the deployment has another number
-// of partitions than the configuration.
-func (t *Topology) kept(layout wire.Layout) []Change {
-	if layout.Partitions == t.config.Partitions {
+// of partitions than the configuration, or is on its way to one.
+func (t *Topology) kept(d division) []Change {
+	reason := fmt.Sprintf("change it with router-worker topology repartition %d", t.config.Partitions)
+	switch {
+	case d.move() != nil:
+		reason = d.tell() + "; " + remedy(d.move().To.Partitions)
+	case d.stored.Partitions == t.config.Partitions:
 		return nil
 	}
 	return []Change{{
 		Stream: t.subjects.UpdatesStream(), Action: Keep, Setting: "number of partitions",
-		Have: strconv.Itoa(layout.Partitions), Want: strconv.Itoa(t.config.Partitions),
-		Reason: fmt.Sprintf("change it with router-worker topology repartition %d", t.config.Partitions),
+		Have: strconv.Itoa(d.serving().Partitions), Want: strconv.Itoa(t.config.Partitions), Reason: reason,
 	}}
 }

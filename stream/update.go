@@ -12,7 +12,6 @@ type update struct {
 	header   nats.Header
 	data     []byte
 	sequence uint64
-	pending  uint64    // updates of the partition behind this one when it was read
 	time     time.Time // when it was stored
 	epoch    int64
 	created  time.Time // when the stream that holds it was created

@@ -47,6 +47,7 @@ type Worker struct {
 	claiming   *wait.Stall // of all partitions, as are the others
 	reading    *wait.Stall
 	routing    *wait.Stall
+	moving     *wait.Stall // of the deployment, to another layout
 	progress   *progress
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
@@ -75,6 +76,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	w := &Worker{
 		nc: nc, js: js, dispatcher: dispatcher, config: config, options: newOptions(opts),
 		instance: rand.Text()[:instanceLength], local: make(map[presence.ServerName]bool),
+		progress: newProgress(stuckAfter * config.Worker.TTL),
 	}
 	if w.config.Worker.ID == "" {
 		w.config.Worker.ID = w.instance[:8]
@@ -85,7 +87,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending); err != nil {
 		return nil, err
 	}
 	w.assemble()
@@ -107,7 +109,7 @@ func (w *Worker) assemble() {
 	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
-	w.progress = newProgress(stuckAfter * w.config.Worker.TTL)
+	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
@@ -146,7 +148,7 @@ func (w *Worker) Ready() error {
 	if !w.nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	return errors.Join(w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.committer.stall.Waiting(),
+	return errors.Join(w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
 		w.ingester.stall.Waiting(), w.progress.waiting(time.Now()))
 }
 

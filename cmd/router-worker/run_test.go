@@ -190,7 +190,8 @@ func TestRunServesHTTP(t *testing.T) {
 	publishRaw(t, js, "presence.update.example%2Ecom.bob", "{", nil)
 	wantAnswer(t, p, "/readyz", "ready\n")
 	fence(t, js)
-	metrics := awaitMetric(t, p, "presence_router_fenced_total")
+	awaitMetric(t, p, "presence_router_fenced_total")
+	metrics := awaitMetric(t, p, "presence_router_partition_pending")
 	for _, want := range []string{
 		`presence_router_updates_total{outcome="routed",partition="`,
 		`presence_router_updates_total{outcome="dead_letter",partition="`,

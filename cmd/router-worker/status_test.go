@@ -39,7 +39,13 @@ type reportedStatus struct {
 		Resumes          *bool
 	}
 	DeadLetters map[string]int `json:"dead_letters"`
-	Warnings    []string
+	Repartition *struct {
+		From, To      int
+		Began         string
+		Waiting       *uint64
+		OldestWaiting *float64 `json:"oldest_waiting_seconds"`
+	}
+	Warnings []string
 }
 
 func readStatus(t *testing.T, env []string) (status reportedStatus) {

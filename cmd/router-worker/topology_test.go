@@ -97,6 +97,32 @@ func TestTopologyRepartition(t *testing.T) {
 	}
 }
 
+func TestTopologyRepartitionInterrupted(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	js := jetStream(t, urlOf(env))
+	publish := func() {
+		publishRaw(t, js, "presence.update.example%2Ecom.bob", `{"user_id":"@bob:example.com","state":"online"}`, nil)
+	}
+	publish()
+	if got := expect(t, 1, "", env, "topology", "repartition", "6", "--wait", "0s").stderr.String(); !strings.Contains(got, "run the command again to go on") {
+		t.Errorf("repartition without a worker complains %q, want what to do", got)
+	}
+	publish()
+	const want = "change from 4 to 6 partitions is under way"
+	keep := "keep PRESENCE_UPDATES: number of partitions stays 4, configured is 4: a " + want + "; if no command is at work, run: router-worker topology repartition 6\n"
+	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); got != keep {
+		t.Errorf("then plan says %q, want %q", got, keep)
+	}
+	if got := expect(t, 0, "", env, "status").stdout.String(); !strings.Contains(got, "\n! A "+want+"; 1 updates wait for it, the oldest for ") {
+		t.Errorf("then status says %q, want that a change is under way", got)
+	}
+	r := readStatus(t, env).Repartition
+	if r == nil || r.From != 4 || r.To != 6 || r.Began == "" || *r.Waiting != 1 || r.OldestWaiting == nil {
+		t.Errorf("then status --json shows the change %+v, want one from 4 to 6 that 1 update waits for", r)
+	}
+}
+
 func streamNames(tb testing.TB, js jetstream.JetStream) []string {
 	tb.Helper()
 	var names []string

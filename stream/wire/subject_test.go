@@ -30,6 +30,8 @@ func TestSubjects(t *testing.T) {
 		{"StoredUpdates", s.StoredUpdates(), "pre-1_x.*.*.*.*"},
 		{"PartitionUpdates", s.PartitionUpdates(7), "pre-1_x.update.7.*.*"},
 		{"UpdateTransform", s.UpdateTransform(16), "pre-1_x.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
+		{"GenerationUpdates", s.GenerationUpdates(), "pre-1_x.update.*.*.*"},
+		{"GenerationUpdates of a later generation", s.In(12).GenerationUpdates(), "pre-1_x.update-g12.*.*.*"},
 		{"PartitionUpdates of a later generation", s.In(12).PartitionUpdates(7), "pre-1_x.update-g12.7.*.*"},
 		{"UpdateTransform of a later generation", s.In(1).UpdateTransform(24), "pre-1_x.update-g1.{{partition(24,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
 		{"Checkpoint of a later generation", s.In(3).Checkpoint(12), "pre-1_x.checkpoint.g3-12"},

@@ -33,6 +33,10 @@ func (s Subjects) Updates() string { return s.update + "*.*" }
 // updates stream: presence.*.*.*.*.
 func (s Subjects) StoredUpdates() string { return s.prefix + ".*.*.*.*" }
 
+// GenerationUpdates returns the filter of the stored updates of all partitions:
+// presence.update.*.*.* in generation 0, presence.update-g<g>.*.*.* in others.
+func (s Subjects) GenerationUpdates() string { return s.stored() + "*.*.*" }
+
 // PartitionUpdates returns the filter of the stored updates of one partition:
 // presence.update.<p>.*.* in generation 0, presence.update-g<g>.<p>.*.* in others.
 func (s Subjects) PartitionUpdates(partition int) string {
