@@ -13,7 +13,7 @@ import (
 	"github.com/presence-router/presence-router/routing/presence"
 )
 
-const publishers = 8
+const publishers = 32
 
 // publish stores updates, in the order of each user, and notes their sequences. It
 // returns when all are acknowledged.
