@@ -33,7 +33,7 @@ type commits struct {
 // done counts a unit whose position is reached.
 func (c *commits) done(ctx context.Context, u unit) {
 	if u.staged { // Checkpoints that are written again are no progress.
-		u.partition.inHand.done(u.upTo, len(u.updates))
+		u.partition.inHand.done(len(u.updates))
 	}
 	c.telemetry.done(ctx, u)
 }

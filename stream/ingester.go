@@ -258,7 +258,7 @@ func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
 	c.end(f)
 	c.stall.EndedFor(l.partition.id.number)
 	l.retry.Reset()
-	l.partition.newest = checkpoint{Checkpoint: f.next, revision: revision}
+	l.partition.committed(checkpoint{Checkpoint: f.next, revision: revision})
 	c.telemetry.committed(ctx, time.Since(f.began), len(f.unit.messages)+1)
 	c.done(ctx, f.unit)
 	c.release(f.unit)

@@ -52,10 +52,19 @@ type partition struct {
 }
 
 func newPartition(claimed claim, batch int, stop context.CancelCauseFunc) *partition {
-	return &partition{
+	p := &partition{
 		id: claimed.partition, slots: make(chan struct{}, slotsPerPartition), stop: stop,
 		newest: claimed.checkpoint, tail: claimed.tail, limit: min(firstBatch, batch),
 	}
+	p.inHand.reached.Store(&claimed.position)
+	return p
+}
+
+// committed notes the checkpoint that was stored for what this worker has done.
+func (p *partition) committed(c checkpoint) {
+	p.newest = c
+	reached := c.position()
+	p.inHand.reached.Store(&reached)
 }
 
 // lose ends the partition's work for good.

@@ -18,14 +18,13 @@ const pendingInterval = 5 * time.Second
 func (w *Worker) countPending(ctx context.Context) {
 	due := time.NewTicker(pendingInterval)
 	defer due.Stop()
-	for {
+	for !ended(ctx) {
+		if err := w.countPartitions(ctx); err != nil {
+			w.options.log.Debug("pending updates are not counted", "error", err)
+		}
 		select {
 		case <-due.C:
 		case <-ctx.Done():
-			return
-		}
-		if err := w.countPartitions(ctx); err != nil {
-			w.options.log.Debug("pending updates are not counted", "error", err)
 		}
 	}
 }
@@ -39,9 +38,6 @@ func (w *Worker) countPartitions(ctx context.Context) error {
 	info := updates.CachedInfo()
 	for _, p := range w.progress.followed() {
 		reached := p.inHand.reached.Load()
-		if reached == nil {
-			continue
-		}
 		left, err := readBacklog(ctx, w.nc, info.Config.Name, reached.behind(p.id.updates(w.subjects), info.Created))
 		if err != nil {
 			return err

@@ -19,7 +19,7 @@ type inHand struct {
 	updates atomic.Int64
 	moved   atomic.Int64 // when the first of them was taken or something was done, Unix time in ns
 
-	reached atomic.Pointer[position] // that is done; nil before the first unit
+	reached atomic.Pointer[position] // that is committed
 	pending atomic.Pointer[uint64]   // updates behind that, as counted last; nil before
 }
 
@@ -31,11 +31,9 @@ func (w *inHand) took(updates int) {
 	w.updates.Add(int64(updates))
 }
 
-// done notes a unit of work that is done up to a position, and the updates that it
-// completes.
-func (w *inHand) done(upTo position, updates int) {
+// done notes a unit of work that is done, and the updates that it completes.
+func (w *inHand) done(updates int) {
 	w.moved.Store(time.Now().UnixNano())
-	w.reached.Store(&upTo)
 	w.updates.Add(int64(-updates))
 }
 

@@ -138,7 +138,10 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 		if m.To.Partitions != r.partitions {
 			return wire.LayoutRecord{}, fmt.Errorf("%w: %s: finish it with router-worker topology repartition %d", ErrRefused, d.tell(), m.To.Partitions)
 		}
-		return d.record.LayoutRecord, nil
+		if d.waits() {
+			return d.record.LayoutRecord, nil
+		}
+		return d.record.LayoutRecord, r.store(ctx, d.record.LayoutRecord, d.record.revision) // It begins now.
 	}
 	stored, updates := d.stored, d.updates
 	if stored.Partitions == r.partitions {

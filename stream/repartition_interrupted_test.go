@@ -69,6 +69,13 @@ func TestRepartitionThatNothingWaitsFor(t *testing.T) {
 	if got := s.status(t).Warnings(time.Hour); !slices.Contains(got, want) {
 		t.Errorf("warnings are %q, want %q among them", got, want)
 	}
+	recorded := s.status(t).Repartition.Began
+	if _, err := s.repartition(t, 6, time.Nanosecond); err == nil {
+		t.Fatal("Run without a worker = nil, want that partitions are left")
+	}
+	if began := s.status(t).Repartition.Began; !began.After(recorded) {
+		t.Errorf("the change began at %v, want that it is when it was taken up, after %v", began, recorded)
+	}
 	s.start(t, toEach(t, alice))
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
 }

@@ -104,7 +104,7 @@ func (c *committer) read(ctx context.Context, g *group) ([]newest, error) {
 func (c *committer) adopt(ctx context.Context, g *group, current []newest) {
 	for _, n := range current {
 		if n.Commit == g.id {
-			n.partition.newest = n.checkpoint
+			n.partition.committed(n.checkpoint)
 		} else {
 			c.lose(ctx, n)
 		}

@@ -261,6 +261,33 @@ func TestPendingWhileRouterHangs(t *testing.T) {
 	}
 }
 
+// Updates that nobody receives are done as well, whenever the commit before them lands.
+func TestPendingWhereNobodyReceives(t *testing.T) {
+	t.Parallel()
+	inBothWays(t, testPendingWhereNobodyReceives)
+}
+
+func testPendingWhereNobodyReceives(t *testing.T, fastIngest bool) {
+	t.Helper()
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.FastIngest = fastIngest
+		c.Worker.Batch = 1
+	})
+	reader, meter := newMeter()
+	reachable := []presence.UserID{presence.MustUserID(alice)}
+	last := s.publishMany(t, 0, 5)
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		if marks(batch)[0] > 3 {
+			return nil, nil
+		}
+		return everybody(reachable, batch), nil
+	}), meter)
+	s.awaitPosition(t, last)
+	awaitPending(t, reader, 0)
+	w.stop(t)
+}
+
 func TestPendingWhileDeliveriesStreamIsFull(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *stream.Config) {
