@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs three nats-servers and three workers on this machine until it gets SIGINT or
-# SIGTERM or one of them ends. Needs Go and bash 4.3 or newer; builds both programs
+# SIGTERM or one of them ends. Needs Go and bash 4.4 or newer; builds both programs
 # from this repository.
 #
 #   NATS_PORTS     ports for clients (4222 4223 4224)
@@ -56,8 +56,8 @@ note_taken() {
 
 # await PID PORT PATH waits until http://127.0.0.1:PORT/PATH answers with 200.
 await() {
-  local tries=600 status
-  while ((tries-- > 0)); do
+  local until=$((SECONDS + 120)) status
+  while ((SECONDS < until)); do
     all_run
     status=$(ask "$2" "$3" 2>/dev/null) || status=
     if [[ $status == *' 200 '* ]]; then

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/presence-router/presence-router/stream/wire"
 )
 

@@ -9,11 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/stream/internal/assignment"
+	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/presence-router/presence-router/internal/fault"
-
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
 )

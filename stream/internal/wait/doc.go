@@ -1,3 +1,3 @@
-// Package wait is how everything below stream waits for NATS: the pauses between tries,
-// and what is logged meanwhile.
+// Package wait is how workers and senders wait: the pauses between tries, and what is
+// logged meanwhile.
 package wait

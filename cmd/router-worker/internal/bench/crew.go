@@ -67,11 +67,13 @@ func (g *ground) writeConfig(path, id string, routes []route) error {
 
 // gone returns what the workers said, all of whom have ended.
 func (c *crew) gone() error {
-	said := make([]string, len(c.children))
-	for i, child := range c.children {
-		said[i] = child.errors.text()
+	var said []string
+	for _, child := range c.children {
+		if text := child.errors.text(); text != "" && !slices.Contains(said, text) {
+			said = append(said, text)
+		}
 	}
-	return fmt.Errorf("all workers have ended: %s", cmp.Or(strings.Join(slices.Compact(said), "; "), "they said nothing"))
+	return fmt.Errorf("all workers have ended: %s", cmp.Or(strings.Join(said, "; "), "they said nothing"))
 }
 
 // whileAtWork returns a context that ends, with what they said, once no worker is left.

@@ -46,7 +46,9 @@ func (s *steady) measure(ctx context.Context) (f Figures, err error) {
 	if err != nil {
 		return Figures{}, err
 	}
-	if err := s.awaitClaims(ctx, workers); err != nil {
+	ctx, release := workers.whileAtWork(ctx)
+	defer release()
+	if err := s.awaitClaims(ctx); err != nil {
 		return Figures{}, err
 	}
 	reading, err := s.read(ctx)
@@ -66,11 +68,9 @@ func (s *steady) measure(ctx context.Context) (f Figures, err error) {
 }
 
 // awaitClaims waits until every partition has a checkpoint.
-func (s *steady) awaitClaims(ctx context.Context, workers *crew) error {
+func (s *steady) awaitClaims(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	ctx, release := workers.whileAtWork(ctx)
-	defer release()
 	gauge := s.ground.count(1)
 	defer gauge.stop()
 	for {
@@ -155,7 +155,7 @@ func (s *steady) await(ctx context.Context) error {
 	select {
 	case <-s.done:
 	case <-ctx.Done():
-		return fmt.Errorf("%d of %d updates have come as deliveries: %w", s.arrived(), s.total, ctx.Err())
+		return fmt.Errorf("%d of %d updates have come as deliveries: %w", s.arrived(), s.total, context.Cause(ctx))
 	}
 	return s.failed
 }
