@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // MinServerVersion is the oldest nats-server that has atomic batches.

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // errorLog logs the asynchronous errors of a connection, each kind at most once

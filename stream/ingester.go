@@ -1,11 +1,8 @@
 package stream
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -56,28 +53,6 @@ type lane struct {
 	rests     bool      // the server did not take everything, and is not asked for a while
 	retry     *backoff.ExponentialBackOff
 }
-
-// flight is a unit on its way to the server.
-type flight struct {
-	lane  *lane
-	unit  unit
-	batch string          // and the commit of the checkpoint that begins it
-	next  wire.Checkpoint // that ends it
-	size  int             // messages, checkpoints included
-	began time.Time
-	links uint64 // how often the connection had been made again
-	cause error  // why the server took no more
-
-	looks  bool       // its outcome is looked up
-	stored int        // messages that the server says it stored, -1 where it says nothing
-	newest checkpoint // that was found then
-}
-
-var (
-	// errInterrupted is why a partition is claimed anew: part of a unit may be stored.
-	errInterrupted = errors.New("a commit was interrupted")
-	errNoAnswer    = errors.New("no answer within worker.commit_timeout")
-)
 
 // run commits what is staged until staged is closed and everything is committed,
 // or until ctx ends.
@@ -212,141 +187,5 @@ func (c *ingester) send(ctx context.Context, l *lane) {
 	c.bytes += u.bytes
 	if err != nil {
 		c.lookUp(ctx, f, err)
-	}
-}
-
-// hear takes an answer of the server over.
-func (c *ingester) hear(ctx context.Context, m *nats.Msg) {
-	f := c.flights[batchOf(c.inbox, m.Subject)]
-	if f == nil || f.looks {
-		return
-	}
-	answer, err := decodeFastAnswer(m)
-	switch {
-	case err != nil && isFirst(m.Subject): // The batch was not begun.
-		f.stored = 0
-		c.lookUp(ctx, f, err)
-	case isUnknown(err): // Another worker has ended it.
-		c.lookUp(ctx, f, err)
-	case err != nil:
-		f.cause = err // How much is stored follows.
-	case answer.Batch == "":
-	case answer.Count < f.size:
-		f.stored = answer.Count
-		c.lookUp(ctx, f, cmp.Or(f.cause, errGapInBatch))
-	default:
-		c.landed(ctx, f, answer.Sequence)
-	}
-}
-
-func (c *ingester) expire(ctx context.Context, now time.Time) {
-	for _, f := range c.flights {
-		if !f.looks && now.Sub(f.began) > c.config.CommitTimeout {
-			c.lookUp(ctx, f, cmp.Or(f.cause, errNoAnswer))
-		}
-	}
-}
-
-// landed notes that the server stored f whole, its checkpoint at revision.
-func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
-	l := f.lane
-	if f.cause != nil && !f.looks {
-		c.log.Error("the server refused a message and stored what follows it, see decision 0020: something is not delivered",
-			"partition", l.partition.id.number, "batch", f.batch, "error", f.cause)
-	}
-	c.end(f)
-	c.stall.EndedFor(l.partition.id.number)
-	l.retry.Reset()
-	l.partition.committed(checkpoint{Checkpoint: f.next, revision: revision})
-	c.telemetry.committed(ctx, time.Since(f.began), len(f.unit.messages)+1)
-	c.done(ctx, f.unit)
-	c.release(f.unit)
-	switch {
-	case f.unit.final:
-		delete(c.lanes, l.partition)
-	case len(l.waiting) > 0:
-		c.ready = append(c.ready, l)
-	}
-}
-
-func (c *ingester) end(f *flight) {
-	f.lane.flight = nil
-	delete(c.flights, f.batch)
-	c.inFlight -= f.size
-	c.bytes -= f.unit.bytes
-}
-
-// lookUp finds out what became of f, in the background.
-func (c *ingester) lookUp(ctx context.Context, f *flight, cause error) {
-	f.cause, f.looks = cause, true
-	partition := f.lane.partition.id
-	c.looking.Go(func() {
-		for retry := wait.NewBackOff(); !ended(ctx); wait.Pause(ctx, retry.NextBackOff()) {
-			newest, err := c.checkpoints.read(ctx, partition)
-			if err == nil {
-				f.newest = newest
-				c.found <- f // There is a place for every partition.
-				return
-			}
-			c.stall.FailedFor(partition.number, err)
-		}
-	})
-}
-
-// settle decides what the newest checkpoint means for f.
-func (c *ingester) settle(ctx context.Context, f *flight) {
-	p, n := f.lane.partition, f.newest
-	switch n.Commit {
-	case f.next.Commit:
-		c.landed(ctx, f, n.revision)
-		return
-	case f.batch, p.newest.Commit: // It is begun, or not.
-		c.stall.FailedFor(p.id.number, f.cause)
-		if f.stored >= 0 && !isDisabled(f.cause) && f.links == c.nc.Stats().Reconnects {
-			c.rest(f)
-		} else {
-			c.interrupt(f)
-		}
-	case "":
-		c.purged(p)
-		c.interrupt(f)
-	default:
-		reason := c.loses(p, n)
-		if !errors.Is(reason, errRolledBack) {
-			c.telemetry.fenced(ctx, p.id.number)
-		}
-		c.stall.Forget(p.id.number)
-		c.lose(f, reason)
-	}
-}
-
-// rest has what the server did not take of f sent after a pause. On the same
-// connection, what it did not take cannot come after what is sent then.
-func (c *ingester) rest(f *flight) {
-	l := f.lane
-	c.end(f)
-	l.partition.newest = f.newest
-	f.unit.stored += max(0, f.stored-1)
-	l.waiting = slices.Insert(l.waiting, 0, f.unit)
-	l.rests = true
-	time.AfterFunc(l.retry.NextBackOff(), func() { c.rested <- l }) // There is a place for every lane.
-}
-
-// interrupt has the partition claimed anew, which finds out how much of f is stored,
-// also where the checkpoint is gone by then.
-func (c *ingester) interrupt(f *flight) {
-	p := f.lane.partition
-	p.newest = p.newest.open(f.batch, f.unit.upTo)
-	c.lose(f, fmt.Errorf("%w: %w", errInterrupted, f.cause))
-}
-
-// lose ends the work on a partition.
-func (c *ingester) lose(f *flight, reason error) {
-	l := f.lane
-	c.end(f)
-	l.partition.lose(reason)
-	delete(c.lanes, l.partition)
-	for _, u := range append(l.waiting, f.unit) {
-		c.release(u)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/stream/wire"
@@ -79,6 +80,12 @@ func (d division) move() *wire.LayoutMove {
 func (d division) waits() bool {
 	m := d.move()
 	return m != nil && d.stored == m.To
+}
+
+// held returns the updates that wait for the end of the move that is under way.
+func (d division) held(ctx context.Context, nc *nats.Conn, subjects wire.Subjects) (backlog, error) {
+	filter := subjects.In(d.move().To.Generation).GenerationUpdates()
+	return readBacklog(ctx, nc, subjects.UpdatesStream(), getRequest{Sequence: 1, NextSubject: filter})
 }
 
 // tell says what is under way where there is a move.

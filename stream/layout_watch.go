@@ -76,16 +76,27 @@ func (w *layoutWatch) look(ctx context.Context) (wire.Layout, error) {
 	if err != nil {
 		return wire.Layout{}, err
 	}
-	w.tell(d)
+	if err := w.tell(ctx, d); err != nil {
+		w.log.Debug("what waits for the change of partitions is not known", "error", err)
+	}
 	return d.serving(), nil
 }
 
 // tell notes whether a move holds updates up for too long.
-func (w *layoutWatch) tell(d division) {
-	if !d.waits() || d.updates.TimeStamp.Sub(d.record.written) < w.bound { // both by the server's clock
-		w.moving.Ended()
-		return
+func (w *layoutWatch) tell(ctx context.Context, d division) error {
+	tooLong := func(since time.Time) bool { return d.updates.TimeStamp.Sub(since) >= w.bound } // both by the server's clock
+	var left backlog
+	if d.waits() && tooLong(d.record.written) {
+		var err error
+		if left, err = d.held(ctx, w.layouts.js.Conn(), w.layouts.subjects); err != nil {
+			return err
+		}
 	}
-	w.moving.Failed(fmt.Errorf("%s since %s, and updates wait for it, for as long as streams.updates.max_age; %s",
-		d.tell(), d.record.written.Format(time.RFC3339), remedy(d.move().To.Partitions)))
+	if left.updates == 0 || !tooLong(left.oldest) {
+		w.moving.Ended()
+		return nil
+	}
+	w.moving.Failed(fmt.Errorf("%s, and %d updates wait for it, the oldest since %s, for as long as streams.updates.max_age; %s",
+		d.tell(), left.updates, left.oldest.Format(time.RFC3339), remedy(d.move().To.Partitions)))
+	return nil
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // connectForQueries makes a connection like that of w, for queries alone. A server

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // noPull is what the server refuses as soon as it takes it for a pull.

@@ -52,6 +52,30 @@ func TestInterruptedRepartitionIsSeen(t *testing.T) {
 	wantEachOnce(t, s.deliveries(t), last)
 }
 
+// However long ago a change began, workers are ready until updates have waited for it.
+func TestRepartitionThatUpdatesBeginToWaitFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared, func(c *stream.Config) { c.Worker.TTL = time.Second })
+	s.publishToAll(t, 0, 1)
+	if _, err := s.repartition(t, 6, time.Nanosecond); err == nil {
+		t.Fatal("Run without a worker = nil, want that partitions are left")
+	}
+	w := s.start(t, toEach(t, alice))
+	eventually(t, "an old change", func() bool {
+		status := s.status(t)
+		return status.Time.Sub(status.Repartition.Began) > 12*time.Second // 10 times the TTL, and a look
+	})
+	if err := w.Ready(); err != nil {
+		t.Errorf("Ready where nothing waits = %v, want nil", err)
+	}
+	last := s.publishToAll(t, 1, 1)
+	w.wantReady(t, "changing the number of partitions: ")
+	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
+	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), last)
+}
+
 // A change that was recorded and not begun holds nothing up, but is under way.
 func TestRepartitionThatNothingWaitsFor(t *testing.T) {
 	t.Parallel()

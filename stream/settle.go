@@ -5,9 +5,9 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // insist finds out what became of g after an attempt that ended with cause, and

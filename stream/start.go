@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // prepare makes sure that the streams are as configured.

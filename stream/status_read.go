@@ -161,13 +161,13 @@ func (r *statusReader) repartition(ctx context.Context) (*RepartitionStatus, err
 	if move == nil {
 		return nil, nil
 	}
-	wait, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), getRequest{Sequence: 1, NextSubject: r.subjects.In(move.To.Generation).GenerationUpdates()})
+	left, err := r.division.held(ctx, r.nc, r.subjects)
 	if err != nil {
 		return nil, err
 	}
 	return &RepartitionStatus{
 		From: r.layout.Partitions, To: move.To.Partitions, Began: r.division.record.written,
-		Waiting: wait.updates, OldestWaiting: r.age(wait),
+		Waiting: left.updates, OldestWaiting: r.age(left),
 	}, nil
 }
 

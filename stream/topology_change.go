@@ -15,7 +15,7 @@ const (
 	Create Action = "create" // the stream is missing
 	Update Action = "update" // a setting differs and can be changed
 	Refuse Action = "refuse" // a setting differs and changing it would lose data
-	Keep   Action = "keep"   // the number of partitions differs, and stays, or a Repartition is under way
+	Keep   Action = "keep"   // the number of partitions differs and is kept, or a Repartition is under way
 )
 
 // Change is one difference between the streams on the server and the ones
@@ -37,7 +37,7 @@ func (c Change) String() string {
 	case Refuse:
 		return fmt.Sprintf("refuse %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
 	case Keep:
-		return fmt.Sprintf("keep %s: %s stays %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
+		return fmt.Sprintf("keep %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
 	default:
 		return fmt.Sprintf("update %s: %s from %s to %s", c.Stream, c.Setting, c.Have, c.Want)
 	}

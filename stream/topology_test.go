@@ -166,7 +166,7 @@ func TestTopologyKeepsThePartitions(t *testing.T) {
 	config.Partitions = 8
 	config.Updates.MaxAge = 48 * time.Hour
 	want := []string{
-		"keep PRESENCE_UPDATES: number of partitions stays 16, configured is 8: change it with router-worker topology repartition 8",
+		"keep PRESENCE_UPDATES: number of partitions is 16, configured is 8: change it with router-worker topology repartition 8",
 		"update PRESENCE_UPDATES: max_age from 24h0m0s to 48h0m0s",
 	}
 	if got := plan(t, js, config); !slices.Equal(got, want) {

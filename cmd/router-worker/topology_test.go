@@ -80,7 +80,7 @@ func TestTopologyRepartition(t *testing.T) {
 	if got := p.stderr.String(); strings.Count(got, "\n") != 3 {
 		t.Errorf("repartition notes %q, want a line for each step but the handover, as there is no worker", got)
 	}
-	keep := "keep PRESENCE_UPDATES: number of partitions stays 24, configured is 4: change it with router-worker topology repartition 4\n"
+	keep := "keep PRESENCE_UPDATES: number of partitions is 24, configured is 4: change it with router-worker topology repartition 4\n"
 	for _, command := range []string{"plan", "apply"} {
 		if got := expect(t, 0, "", env, "topology", command).stdout.String(); got != keep {
 			t.Errorf("then %s says %q, want %q", command, got, keep)
@@ -110,7 +110,7 @@ func TestTopologyRepartitionInterrupted(t *testing.T) {
 	}
 	publish()
 	const want = "change from 4 to 6 partitions is under way"
-	keep := "keep PRESENCE_UPDATES: number of partitions stays 4, configured is 4: a " + want + "; if no command is at work, run: router-worker topology repartition 6\n"
+	keep := "keep PRESENCE_UPDATES: number of partitions is 4, configured is 4: a " + want + "; if no command is at work, run: router-worker topology repartition 6\n"
 	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); got != keep {
 		t.Errorf("then plan says %q, want %q", got, keep)
 	}

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/presence-router/presence-router/internal/fault"
-
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/internal/fault"
 )
 
 // maxNameBytes is the longest name of a consumer that the server takes.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
-
 	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // What a consumer is told about a message (NATS ADR-13).

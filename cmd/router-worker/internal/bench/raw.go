@@ -129,12 +129,15 @@ func (g *ground) allowFast(ctx context.Context) error {
 	}
 	config := deliveries.CachedInfo().Config
 	config.AllowBatchPublish = true
-	_, err = g.js.UpdateStream(ctx, config)
+	updated, err := g.js.UpdateStream(ctx, config)
 	if refusal := (*jetstream.APIError)(nil); errors.As(err, &refusal) && refusal.ErrorCode == codeInvalidJSON {
 		return errNoFastIngest
 	}
 	if err != nil {
 		return fmt.Errorf("allow fast ingest into stream %s: %w", config.Name, err)
+	}
+	if !updated.CachedInfo().Config.AllowBatchPublish { // A server that is not strict passes over what it does not know.
+		return errNoFastIngest
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	barWidth  = 20  // characters of 1 R
-	shortfall = 0.9 // of the rate that was to be reached, below which the text says what was
+	barWidth  = 20   // characters of 1 R
+	shortfall = 0.95 // of the rate that was to be reached, below which the text says what was
 )
 
 // WriteText writes the report for people: a table for each kind of streams, with a
