@@ -150,7 +150,7 @@ func TestWhatIsHeldDoesNotComeAgain(t *testing.T) {
 	s, far := newSite(t), newServers()
 	far.answers(refuse)
 	c := config()
-	c.AckWait = time.Second
+	c.AckWait = 4 * time.Second // a machine that is busy stands still for one
 	s.run(t, c, far.send)
 	s.commit(t, eva, says(1, "first"))
 	await(t, far.tried, "try")
