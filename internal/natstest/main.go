@@ -64,7 +64,7 @@ func otherGoroutines() []string {
 	return others
 }
 
-// lingers reports whether a goroutine is one that nats-server 2.15.2 itself leaves
+// lingers reports whether a goroutine is one that nats-server 2.15 itself leaves
 // behind, now and then, when it is shut down in the middle of something: the setup
 // of a stream's source ends half a minute later, the flusher of a store never.
 func lingers(stack string) bool {
