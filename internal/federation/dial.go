@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -24,14 +25,50 @@ func dialer(timeout time.Duration, blocked []netip.Prefix) Dial {
 		if err != nil {
 			return fmt.Errorf("parse address: %w", err)
 		}
-		for _, network := range blocked {
-			if network.Contains(at.Addr().Unmap()) {
-				return errBlocked
-			}
+		if isBlocked(at.Addr(), blocked) {
+			return errBlocked
 		}
 		return nil
 	}}
 	return d.DialContext
+}
+
+// isBlocked reports whether address, or an IPv4 address that a gateway makes of it, is
+// in one of the networks. No network contains an address with a zone, so the zone is
+// taken off first.
+func isBlocked(address netip.Addr, networks []netip.Prefix) bool {
+	address = address.Unmap().WithZone("")
+	reached := []netip.Addr{address}
+	if address.Is6() {
+		reached = append(reached, embedded(address.As16())...)
+	}
+	return slices.ContainsFunc(networks, func(network netip.Prefix) bool {
+		return slices.ContainsFunc(reached, network.Contains)
+	})
+}
+
+// embedded returns the IPv4 addresses that packets to an IPv6 address may end at, of
+// the forms in RFC 4213 (compatible), RFC 2765 (translated), RFC 6052 and RFC 8215
+// (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo: the server and the client, inverted)
+// and RFC 5214 (ISATAP).
+func embedded(a [16]byte) []netip.Addr {
+	last := netip.AddrFrom4([4]byte(a[12:]))
+	var found []netip.Addr
+	for _, form := range []string{"::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48"} {
+		if netip.MustParsePrefix(form).Contains(netip.AddrFrom16(a)) {
+			found = append(found, last)
+		}
+	}
+	switch {
+	case a[0] == 0x20 && a[1] == 0x02: // 2002::/16
+		found = append(found, netip.AddrFrom4([4]byte(a[2:6])))
+	case [4]byte(a[:4]) == [4]byte{0x20, 0x01}: // 2001::/32
+		found = append(found, netip.AddrFrom4([4]byte(a[4:8])), netip.AddrFrom4([4]byte{^a[12], ^a[13], ^a[14], ^a[15]}))
+	}
+	if a[8]&^0x02 == 0 && a[9] == 0 && a[10] == 0x5e && a[11] == 0xfe {
+		found = append(found, last)
+	}
+	return found
 }
 
 // secure connects to targets that stand in the authority of a URL.
