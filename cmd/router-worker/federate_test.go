@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -243,6 +244,7 @@ func TestFederateReportsWhatItCannotUse(t *testing.T) {
 	env := natsAt(natstest.Run(t).URL())
 	key := write(t, "signing.key", "ed25519 a_test hunter2\n")
 	keys := "ROUTER_WORKER_FEDERATE_KEYS=[{server_name: %s, key_file: %q}]"
+	open := withMode(t, 0o666)
 	tests := []struct {
 		name string
 		env  string
@@ -251,6 +253,7 @@ func TestFederateReportsWhatItCannotUse(t *testing.T) {
 		{"no key", "ROUTER_WORKER_FEDERATE_NAME=x", "federate.keys is missing: want a key of example.com, one of server_names"},
 		{"key of another server", fmt.Sprintf(keys, "example.org", key), `federate.keys[0].server_name is "example.org": want one of [example.com]`},
 		{"no file", fmt.Sprintf(keys, "example.com", "/nonexistent"), "federate.keys[0].key_file: open /nonexistent: no such file"},
+		{"a key that everybody can write", fmt.Sprintf(keys, "example.com", open), "federate.keys[0].key_file: mode of " + open + " is 0666: every user can write it, want 0600 or 0640"},
 		{"no key in the file", fmt.Sprintf(keys, "example.com", key), "invalid signing key: the seed is not 32 bytes in unpadded base64"},
 	}
 	for _, tt := range tests {
@@ -260,6 +263,40 @@ func TestFederateReportsWhatItCannotUse(t *testing.T) {
 			got := p.stderr.String()
 			if !strings.Contains(got, tt.want) || strings.Contains(got, "hunter2") {
 				t.Errorf("federate says %q, want %q in it", got, tt.want)
+			}
+		})
+	}
+}
+
+// withMode writes a signing key to a file of that mode.
+func withMode(tb testing.TB, mode os.FileMode) string {
+	tb.Helper()
+	path := write(tb, "signing.key", "ed25519 a_test AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n")
+	if err := os.Chmod(path, mode); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+func TestSecretsThatOthersCanReadAreReported(t *testing.T) {
+	t.Parallel()
+	at := append(natsAt("nats://"+unusedAddress(t)), "ROUTER_WORKER_NATS_CONNECT_TIMEOUT=100ms")
+	tests := []struct {
+		mode os.FileMode
+		warn bool
+	}{{0o600, false}, {0o640, false}, {0o440, false}, {0o660, true}, {0o444, true}}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%o", tt.mode), func(t *testing.T) {
+			t.Parallel()
+			path := withMode(t, tt.mode)
+			env := append(slices.Clone(at), "ROUTER_WORKER_NATS_CREDENTIALS="+path,
+				fmt.Sprintf("ROUTER_WORKER_FEDERATE_KEYS=[{server_name: example.com, key_file: %q}]", path))
+			p := expect(t, 1, "", env, "federate")
+			for _, key := range []string{"federate.keys[0].key_file", "nats.credentials"} {
+				warning := fmt.Sprintf(`level=WARN msg="other users can read or write a secret" key=%s file=%s mode=%04o`, key, path, tt.mode)
+				if got := strings.Contains(p.stderr.String(), warning); got != tt.warn {
+					t.Errorf("federate says %q, want a warning of %s: %v", p.stderr, key, tt.warn)
+				}
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,7 @@ func (p Process) Federate(ctx context.Context) error {
 	if err := c.CheckKeys(); err != nil {
 		return err
 	}
-	client, err := federationConfig(c.Federate, "presence-router/"+p.Version)
+	client, err := federationConfig(c.Federate, "presence-router/"+p.Version, p.Log)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func sendBatch(ctx context.Context, client *federation.Client, b sender.Batch) e
 
 // federationConfig reads the files that the configuration names. The error joins a
 // *fault.Field for each that cannot be used.
-func federationConfig(c config.Federate, userAgent string) (federation.Config, error) {
+func federationConfig(c config.Federate, userAgent string, log *slog.Logger) (federation.Config, error) {
 	f := federation.Config{
 		Keys:           make(map[presence.ServerName]federation.Key, len(c.Keys)),
 		Blocked:        c.BlockedNetworks,
@@ -86,9 +87,15 @@ func federationConfig(c config.Federate, userAgent string) (federation.Config, e
 	}
 	var faults []error
 	for i, entry := range c.Keys {
+		path := fmt.Sprintf("federate.keys[%d].key_file", i)
 		key, err := readKey(entry.KeyFile)
+		if err == nil {
+			err = checkMode(entry.KeyFile)
+		}
 		if err != nil {
-			faults = append(faults, &fault.Field{Path: fmt.Sprintf("federate.keys[%d].key_file", i), Err: err})
+			faults = append(faults, &fault.Field{Path: path, Err: err})
+		} else {
+			warnOfMode(log, path, entry.KeyFile)
 		}
 		f.Keys[entry.ServerName] = key
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -57,13 +59,54 @@ func Handler(c config.HTTP, ready *Readiness, metrics http.Handler) http.Handler
 	})
 	mux.Handle("GET /metrics", metrics)
 	if c.PProf {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		mux.Handle("/debug/pprof/", profiles(c.Listen))
 	}
 	return mux
+}
+
+// profiles serves /debug/pprof/ to those who ask for an address of this server. A web
+// page can have a name of its own resolve to this machine, and would then read the
+// profiles in the browser of whoever looks at it; the Host header gives that away.
+func profiles(listen string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isOwn(r, listen) {
+			answer(w, http.StatusForbidden, "the Host header names neither a loopback address nor that of http.listen")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// isOwn reports whether the Host header is localhost, a loopback address, the host of
+// listen or the address that the connection leads to.
+func isOwn(r *http.Request, listen string) bool {
+	host, configured := hostOf(r.Host), hostOf(listen)
+	if host == "" {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") || strings.EqualFold(host, configured) {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	reached, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return address.Unmap().IsLoopback() || ok && reached.AddrPort().Addr().Unmap().WithZone("") == address.Unmap().WithZone("")
+}
+
+// hostOf returns the host of host:port, or of a host alone.
+func hostOf(authority string) string {
+	if host, _, err := net.SplitHostPort(authority); err == nil {
+		return host
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(authority, "["), "]")
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

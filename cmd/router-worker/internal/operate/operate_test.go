@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -104,6 +105,40 @@ func get(t *testing.T, handler http.Handler, path string) *httptest.ResponseReco
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 	return w
+}
+
+func TestProfilesAnswerOwnAddressesOnly(t *testing.T) {
+	t.Parallel()
+	handler := operate.Handler(config.HTTP{Listen: "worker.internal:8080", PProf: true}, new(operate.Readiness), http.NotFoundHandler())
+	tests := []struct {
+		host string
+		code int
+	}{
+		{"localhost:8080", 200},
+		{"127.0.0.1:8080", 200},
+		{"127.3.2.1", 200},
+		{"[::1]:8080", 200},
+		{"[::1]", 200},
+		{"worker.internal:8080", 200},
+		{"WORKER.internal", 200},
+		{"10.1.2.3:8080", 200}, // where the connection leads
+		{"10.1.2.4:8080", 403},
+		{"rebound.example.org:8080", 403},
+		{"localhost.example.org", 403},
+		{"", 403},
+	}
+	for _, tt := range tests {
+		reached := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 8080})
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/cmdline"} {
+			r := httptest.NewRequestWithContext(reached, http.MethodGet, path, nil)
+			r.Host = tt.host
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if w.Code != tt.code {
+				t.Errorf("%s for Host %q answers %d %q, want %d", path, tt.host, w.Code, w.Body, tt.code)
+			}
+		}
+	}
 }
 
 func TestLogger(t *testing.T) {

@@ -53,6 +53,7 @@ func (p Process) connected(ctx context.Context, id string, do work) error {
 	if err != nil {
 		return err
 	}
+	warnOfModes(p.Log, c.NATS)
 	telemetry, err := StartTelemetry(ctx, c.Telemetry, Identity{Version: p.Version, Worker: id}, p.Environ, p.Log)
 	if err != nil {
 		return err
