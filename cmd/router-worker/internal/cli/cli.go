@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -29,11 +31,12 @@ type Surroundings struct {
 }
 
 // Main runs one command and returns the exit code. The first SIGINT or SIGTERM
-// ends the command in good order; at the second the process exits at once.
+// ends the command in good order; at the second the process exits at once. SIGHUP
+// ends it in good order too, unless it is a service.
 func Main(s Surroundings) int {
-	ctx, stop := untilSignal(context.Background())
-	defer stop()
 	p := &program{Surroundings: s}
+	ctx, stop := untilSignal(context.Background(), p.hangUp)
+	defer stop()
 	root := p.root()
 	root.SetArgs(s.Args)
 	command, err := root.ExecuteContextC(ctx)
@@ -56,12 +59,24 @@ func Main(s Surroundings) int {
 type program struct {
 	Surroundings
 
-	began bool // the arguments are understood, a command runs
-	flags struct {
+	began   bool                        // the arguments are understood, a command runs
+	service atomic.Pointer[slog.Logger] // of a command that outlives its terminal; nil for another one
+	flags   struct {
 		config string
 		nats   string
 		json   bool
 	}
+}
+
+// hangUp reports whether SIGHUP is to be survived. A service may get it from a
+// closing terminal, or from an operator who wants it to read its configuration again.
+func (p *program) hangUp() bool {
+	log := p.service.Load()
+	if log == nil {
+		return false
+	}
+	log.Info("going on after SIGHUP: reload is not supported yet, restart to read the configuration again")
+	return true
 }
 
 // usageError is the error of wrong usage or configuration.

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +43,12 @@ line each. It needs nothing but this program and leaves nothing behind.`,
 		defer captured.Close() //nolint:errcheck // It was only read.
 		show.Capture, show.Out, show.Version = captured, p.Stdout, p.buildInfo().Version
 		show.Log = operate.NewLogger(p.Stderr, config.Log{Level: config.Warn, Format: config.Text})
-		return show.Run(ctx)
+		// Without this, writing to a pipe that is closed ends the process at once.
+		signal.Ignore(syscall.SIGPIPE)
+		if err := show.Run(ctx); !errors.Is(err, syscall.EPIPE) {
+			return err
+		}
+		return nil // whoever closed the pipe, such as head, has seen enough
 	})
 }
 

@@ -14,7 +14,7 @@ func (p *program) federate() *cobra.Command {
 
 The newest state of each user goes to each server that a recipient is on, in m.presence
 EDUs that are signed with the keys of federate.keys. What is not sent when the process
-ends comes again when the next one starts.`,
+ends comes again when the next one starts. SIGHUP is logged and changes nothing.`,
 		Example: `  router-worker federate --config config.yaml
   ROUTER_WORKER_FEDERATE_SHARDS=0,1,2,3 router-worker federate --config config.yaml`,
 		Args: cobra.NoArgs,

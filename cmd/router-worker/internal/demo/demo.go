@@ -39,7 +39,8 @@ type Demo struct {
 
 // Run plays the capture and writes the deliveries as they come, then a summary. It
 // returns an error where a line of the capture is no update, an update stays
-// uncommitted, a delivery does not come, or ctx ends before all that is known.
+// uncommitted, a delivery does not come, the output takes no more, or ctx ends before
+// all that is known.
 func (d Demo) Run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "router-worker-demo-")
 	if err != nil {

@@ -38,6 +38,7 @@ type show struct {
 	states     int
 	recipients map[presence.UserID]bool
 	tally      *tally // nil until everything is published
+	broken     error  // why the output takes no more
 }
 
 // event is something that happened on the server, told to the goroutine in run.
@@ -74,7 +75,7 @@ func (s *show) watch(ctx context.Context, events <-chan event) error {
 	for s.finished.IsZero() || s.demo.Keep {
 		select {
 		case happened := <-events:
-			if err := happened(); err != nil {
+			if err := errors.Join(happened(), s.broken); err != nil {
 				return err
 			}
 		case <-idle.C:
@@ -85,7 +86,7 @@ func (s *show) watch(ctx context.Context, events <-chan event) error {
 			return context.Cause(ctx)
 		}
 		idle.Reset(patience)
-		if err := s.settle(ctx); err != nil {
+		if err := errors.Join(s.settle(ctx), s.broken); err != nil {
 			return err
 		}
 	}
@@ -111,7 +112,12 @@ func (s *show) settle(ctx context.Context) error {
 	return nil
 }
 
-func (s *show) say(format string, args ...any) { _, _ = fmt.Fprintf(s.demo.Out, format+"\n", args...) }
+// say writes a line. Once one cannot be written, the show is over.
+func (s *show) say(format string, args ...any) {
+	if _, err := fmt.Fprintf(s.demo.Out, format+"\n", args...); err != nil && s.broken == nil {
+		s.broken = fmt.Errorf("write to the output: %w", err)
+	}
+}
 
 func tell(ctx context.Context, events chan<- event, happened event) error {
 	select {

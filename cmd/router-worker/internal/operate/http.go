@@ -25,9 +25,11 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
-// Readiness answers /readyz: it asks what was set last.
+// Readiness answers /readyz: it asks what was set last, and is not ready once the
+// process stops.
 type Readiness struct {
-	ask atomic.Pointer[func() error]
+	ask      atomic.Pointer[func() error]
+	stopping atomic.Bool
 }
 
 // Set has ready asked from now on; it returns nil or says what is waited for.
@@ -36,12 +38,19 @@ func (r *Readiness) Set(ready func() error) { r.ask.Store(&ready) }
 // Waiting has /readyz say that what is waited for.
 func (r *Readiness) Waiting(what string) { r.Set(func() error { return errors.New(what) }) }
 
+// Stop has /readyz say that the process stops, whatever is set later.
+func (r *Readiness) Stop() { r.stopping.Store(true) }
+
 func (r *Readiness) ready() error {
+	stopping := r.stopping.Load()
 	ask := r.ask.Load()
 	if ask == nil {
 		return errors.New("starting")
 	}
-	return (*ask)()
+	if err := (*ask)(); err != nil || !stopping {
+		return err
+	}
+	return errors.New("the process is stopping")
 }
 
 // Handler serves /healthz, /readyz, /metrics and, where c says so, /debug/pprof/.

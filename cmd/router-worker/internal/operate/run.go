@@ -73,7 +73,10 @@ func (p Process) connected(ctx context.Context, id string, do work) error {
 		return ignoreEnd(ctx, err)
 	}
 	defer nc.Close()
-	defer context.AfterFunc(ctx, func() { p.Log.Info("stopping", "cause", context.Cause(ctx)) })()
+	defer context.AfterFunc(ctx, func() {
+		ready.Stop() // before anybody can read that it stops
+		p.Log.Info("stopping", "cause", context.Cause(ctx))
+	})()
 	if err := do(ctx, nc, telemetry, &ready); err != nil {
 		return err
 	}
