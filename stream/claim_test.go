@@ -93,7 +93,7 @@ func TestOnePartitionIsTakenOver(t *testing.T) {
 	s.takeOver(t, lost)
 	s.publish(t, bob, 1)
 	w.log.await(t, "partition is lost", fmt.Sprintf("partition=%d ", lost), "thief")
-	w.wantReady(t, "1 partitions of this worker's share are not claimed yet")
+	w.wantReady(t, "1 partition of this worker's share is not claimed yet")
 	kept := s.publish(t, otherPartition(t, partitions), 2)
 	s.awaitPositionOf(t, otherPartition(t, partitions), kept)
 	w.stop(t)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,6 +34,9 @@ func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Opt
 		if err == nil {
 			waiting.Ended()
 			return nc, checkServer(nc)
+		}
+		if errors.Is(err, nats.ErrNoServers) {
+			err = fmt.Errorf("%w: %w", err, syscall.ECONNREFUSED) // which nats.go says nothing of
 		}
 		err = fmt.Errorf("connect to NATS at %s: %w", redacted(url), err)
 		if permanent(err) {

@@ -168,7 +168,7 @@ func TestStartWhileDeliveriesStreamIsFull(t *testing.T) {
 		t.Fatalf("Run = %v, want that it waits", w.err)
 	case <-time.After(3 * s.config.Worker.StartTimeout):
 	}
-	w.wantReady(t, "1 partitions of this worker's share are not claimed yet")
+	w.wantReady(t, "1 partition of this worker's share is not claimed yet")
 	if err := s.deliveriesStream(t).Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}

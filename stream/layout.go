@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -90,7 +91,7 @@ func (d division) held(ctx context.Context, nc *nats.Conn, subjects wire.Subject
 
 // tell says what is under way where there is a move.
 func (d division) tell() string {
-	return fmt.Sprintf("a change from %d to %d partitions is under way", d.record.Serving.Partitions, d.move().To.Partitions)
+	return fmt.Sprintf("a change from %d to %s is under way", d.record.Serving.Partitions, plural.Of(d.move().To.Partitions, "partition", "partitions"))
 }
 
 // remedy says what to do where the move to a number of partitions does not end.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -96,7 +97,7 @@ func (w *layoutWatch) tell(ctx context.Context, d division) error {
 		w.moving.Ended()
 		return nil
 	}
-	w.moving.Failed(fmt.Errorf("%s, and %d updates wait for it, the oldest since %s, for as long as streams.updates.max_age; %s",
-		d.tell(), left.updates, left.oldest.Format(time.RFC3339), remedy(d.move().To.Partitions)))
+	w.moving.Failed(fmt.Errorf("%s, and %s for it, the oldest since %s, for as long as streams.updates.max_age; %s",
+		d.tell(), plural.Of(left.updates, "update waits", "updates wait"), left.oldest.Format(time.RFC3339), remedy(d.move().To.Partitions)))
 	return nil
 }

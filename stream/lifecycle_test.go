@@ -233,7 +233,7 @@ func TestReadySaysWhatHangs(t *testing.T) {
 	w := s.startWith(t, []routing.Registration{{Name: "stuck", Router: h.router(t), Timeout: time.Minute}})
 	last := s.publishMany(t, 0, 3)
 	await(t, h.asked, "call of the router")
-	w.wantReady(t, "1 partitions have updates and come no further, partition 0 for ")
+	w.wantReady(t, "1 partition has updates and comes no further, partition 0 for ")
 	close(h.release)
 	s.awaitPosition(t, last)
 	w.awaitReady(t)

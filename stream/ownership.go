@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/internal/assignment"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -286,7 +287,7 @@ func (o *ownership) waiting(now time.Time, missing int) error {
 	case !o.member(now):
 		return fmt.Errorf("not a member: no heartbeat was stored and heard within %v", o.ttl)
 	case missing > 0:
-		return fmt.Errorf("%d partitions of this worker's share are not claimed yet", missing)
+		return fmt.Errorf("%s not claimed yet", plural.Of(missing, "partition of this worker's share is", "partitions of this worker's share are"))
 	default:
 		return nil
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/presence-router/presence-router/internal/plural"
 )
 
 // stuckAfter is after how many times worker.ttl a partition that has updates and
@@ -94,5 +96,6 @@ func (s *progress) waiting(now time.Time) error {
 	if stuck == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d partitions have updates and come no further, partition %d for %v", stuck, number, longest.Round(time.Second))
+	return fmt.Errorf("%s, partition %d for %v",
+		plural.Of(stuck, "partition has updates and comes no further", "partitions have updates and come no further"), number, longest.Round(time.Second))
 }

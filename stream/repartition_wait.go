@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -116,7 +117,7 @@ func (r *Repartition) scale(ctx context.Context, replicas int) error {
 		config := info.Config
 		config.Replicas = replicas
 		if _, err := r.js.UpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("give stream %s %d replicas: %w", config.Name, replicas, err)
+			return fmt.Errorf("give stream %s %s: %w", config.Name, plural.Of(replicas, "replica", "replicas"), err)
 		}
 		if _, info, err = r.layouts.stored(ctx); err != nil {
 			return err

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/presence-router/presence-router/internal/plural"
 )
 
 // Warnings says in sentences what calls for somebody's attention. A backlog does
@@ -30,7 +32,8 @@ func (s Status) warnOfRepartition() []string {
 	if r.Waiting > 0 {
 		oldest = fmt.Sprintf(", the oldest for %v", seconds(r.OldestWaiting))
 	}
-	return []string{fmt.Sprintf("A change from %d to %d partitions is under way; %d updates wait for it%s; %s.", r.From, r.To, r.Waiting, oldest, remedy(r.To))}
+	return []string{fmt.Sprintf("A change from %d to %s is under way; %s for it%s; %s.",
+		r.From, plural.Of(r.To, "partition", "partitions"), plural.Of(r.Waiting, "update waits", "updates wait"), oldest, remedy(r.To))}
 }
 
 func (s Status) warnOfConfig() []string {

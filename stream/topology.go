@@ -53,8 +53,9 @@ func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
 }
 
 // Apply creates the streams that are missing and updates those that differ, and
-// returns the changes it made. Where one change is refused it makes none and
-// returns the whole plan with an error that wraps ErrRefused.
+// returns the changes it made, also with the error of the server that stopped it. If
+// one change is refused it makes none and returns the whole plan with an error that
+// wraps ErrRefused.
 func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 	changes, err := t.Plan(ctx)
 	if err != nil {
@@ -71,14 +72,20 @@ func (t *Topology) Apply(ctx context.Context) ([]Change, error) {
 	}
 	d, err := t.divided(ctx)
 	if err != nil {
-		return changes, err
+		return nil, err
 	}
+	var made []Change
 	for _, want := range t.streams(d.stored) {
 		if !changed[want.Name] {
 			continue
 		}
 		if err := t.apply(ctx, want); err != nil {
-			return changes, err
+			return made, err
+		}
+		for _, c := range changes {
+			if c.Stream == want.Name {
+				made = append(made, c)
+			}
 		}
 	}
 	return changes, nil

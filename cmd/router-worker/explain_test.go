@@ -34,6 +34,7 @@ func TestClientsExplainWhatIsWrong(t *testing.T) {
 		want     string
 	}{
 		{"nobody there", "nats://" + unusedAddress(t), commands[:1], "cannot reach NATS: connect to NATS at nats://"},
+		{"refused", "nats://" + unusedAddress(t), commands[:1], "nats: no servers available for connection: connection refused"},
 		{"no JetStream", withoutJetStream, []string{commands[0], commands[1], commands[3]}, "has no JetStream"},
 		{"no streams", withoutStreams, []string{commands[1], commands[3]}, "router-worker topology apply"},
 		{"unknown user", as("other"), commands, "permission denied: connect to NATS at nats://127.0.0.1"},

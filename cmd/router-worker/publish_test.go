@@ -45,7 +45,7 @@ func TestPublishStoresEveryUpdate(t *testing.T) {
 	// Another run publishes again: message IDs are those of a run.
 	stdin := `{"user_id":"@jo.ann:example.com","state":"online"}`
 	p = expect(t, 0, stdin, env, "publish", "-")
-	if got := p.stdout.String(); !strings.HasPrefix(got, "published 1 updates in ") || p.stderr.String() != "" {
+	if got := p.stdout.String(); !strings.HasPrefix(got, "published 1 update in ") || p.stderr.String() != "" {
 		t.Errorf("publish says %q and %q, want one update", got, p.stderr)
 	}
 	p = expect(t, 0, stdin+"\n", env, "publish")
@@ -129,7 +129,7 @@ func TestPublishEndsAtASignal(t *testing.T) {
 	if got := p.code(); got != 1 || !strings.Contains(p.stderr.String(), "signal: terminated") {
 		t.Errorf("publish ends with %d and %q, want 1 and the signal", got, p.stderr)
 	}
-	if got := p.stdout.String(); !strings.HasPrefix(got, "published 1 updates") {
+	if got := p.stdout.String(); !strings.HasPrefix(got, "published 1 update in ") {
 		t.Errorf("publish says %q, want what it published", got)
 	}
 }

@@ -216,7 +216,7 @@ func TestRunServesHTTP(t *testing.T) {
 			t.Errorf("/metrics holds %s", unwanted)
 		}
 	}
-	awaitAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 partitions of this worker's share are not claimed yet\n")
+	awaitAnswer(t, p, "/readyz", http.StatusServiceUnavailable, "1 partition of this worker's share is not claimed yet\n")
 	wantAnswer(t, p, "/healthz", "alive\n")
 	wantAnswer(t, p, "/debug/pprof/", "goroutine")
 }

@@ -69,6 +69,29 @@ func TestTopologyRefusesToLoseData(t *testing.T) {
 	}
 }
 
+func TestTopologyApplyShowsWhatItMade(t *testing.T) {
+	t.Parallel()
+	env := natsAt(natstest.Run(t).URL())
+	js := jetStream(t, urlOf(env))
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"presence.deliver.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	p := expect(t, 1, "", env, "topology", "apply")
+	if got := p.stdout.String(); !strings.HasPrefix(got, "create PRESENCE_UPDATES: ") || strings.Count(got, "\n") != 1 {
+		t.Errorf("apply says %q, want the one stream it created before it failed", got)
+	}
+	if got := p.stderr.String(); !strings.HasPrefix(got, "router-worker: create stream PRESENCE_DELIVERIES: ") {
+		t.Errorf("apply complains %q, want the stream that it could not create", got)
+	}
+	// Now nothing is made before it fails.
+	if got := expect(t, 1, "", env, "topology", "apply").stdout.String(); got != "" {
+		t.Errorf("then apply says %q, want nothing", got)
+	}
+	if got := streamNames(t, js); len(got) != 2 {
+		t.Errorf("there are streams %v, want one that apply made", got)
+	}
+}
+
 func TestTopologyRepartition(t *testing.T) {
 	t.Parallel()
 	env := withStreams(t)
@@ -89,7 +112,7 @@ func TestTopologyRepartition(t *testing.T) {
 	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "24 partitions are 4 now; set streams.partitions to 4\n" {
 		t.Errorf("repartition back says %q", got)
 	}
-	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "nothing to change: there are 4 partitions\n" {
+	if got := expect(t, 0, "", env, "topology", "repartition", "4").stdout.String(); got != "nothing to change: the streams have 4 partitions\n" {
 		t.Errorf("repartition again says %q", got)
 	}
 	if got := expect(t, 2, "", env, "topology", "repartition", "257").stderr.String(); !strings.Contains(got, "partitions is 257: want 1 to 256") {
@@ -114,7 +137,7 @@ func TestTopologyRepartitionInterrupted(t *testing.T) {
 	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); got != keep {
 		t.Errorf("then plan says %q, want %q", got, keep)
 	}
-	if got := expect(t, 0, "", env, "status").stdout.String(); !strings.Contains(got, "\n! A "+want+"; 1 updates wait for it, the oldest for ") {
+	if got := expect(t, 0, "", env, "status").stdout.String(); !strings.Contains(got, "\n! A "+want+"; 1 update waits for it, the oldest for ") {
 		t.Errorf("then status says %q, want that a change is under way", got)
 	}
 	r := readStatus(t, env).Repartition

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -124,7 +125,7 @@ func (p *program) requeue(ctx context.Context, letters *stream.DeadLetters, ids 
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d dead letters are not requeued", failed, len(ids))
+		return fmt.Errorf("%d of %s not requeued", failed, plural.Of(len(ids), "dead letter is", "dead letters are"))
 	}
 	if len(ids) == 0 && !p.flags.json {
 		p.say("no dead letters")
@@ -168,7 +169,7 @@ func (p *program) deadPurge() *cobra.Command {
 			if p.flags.json {
 				return p.writeJSON(map[string]uint64{"purged": purged})
 			}
-			p.say("purged %d dead letters", purged)
+			p.say("purged %s", plural.Of(purged, "dead letter", "dead letters"))
 			return nil
 		})
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -122,7 +123,7 @@ func (p *program) showLetter(kept stream.KeptLetter) {
 	for _, name := range slices.Sorted(maps.Keys(letter.Headers)) {
 		row("header "+name, strings.Join(letter.Headers[name], ", "))
 	}
-	size := fmt.Sprintf("%d bytes", len(letter.Payload))
+	size := plural.Of(len(letter.Payload), "byte", "bytes")
 	if letter.Truncated {
 		size += ", cut off"
 	}

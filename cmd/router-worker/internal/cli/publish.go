@@ -12,6 +12,7 @@ import (
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/capture"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 )
 
 // maxShown is how many rejected lines are shown one by one.
@@ -103,14 +104,14 @@ func (r *publishReport) rejected(line capture.Line) {
 func (r *publishReport) finish() error {
 	r.progress.Clear()
 	if more := r.Rejected - maxShown; more > 0 {
-		r.note("and %d more lines", more)
+		r.note("and %s", plural.Of(more, "more line", "more lines"))
 	}
 	seconds := time.Since(r.began).Seconds()
 	if err := r.summary(seconds); err != nil {
 		return err
 	}
 	if r.Rejected > 0 {
-		return errors.Join(r.broken, fmt.Errorf("%d lines are no updates", r.Rejected))
+		return errors.Join(r.broken, fmt.Errorf("%s", plural.Of(r.Rejected, "line is no update", "lines are no updates")))
 	}
 	return r.broken
 }
@@ -127,6 +128,6 @@ func (r *publishReport) summary(seconds float64) error {
 	if r.Unacknowledged > 0 {
 		unknown = fmt.Sprintf(", %d without an answer", r.Unacknowledged)
 	}
-	r.say("published %d updates in %.2f s (%.0f/s), rejected %d lines%s", r.Published, seconds, rate, r.Rejected, unknown)
+	r.say("published %s in %.2f s (%.0f/s), rejected %s%s", plural.Of(r.Published, "update", "updates"), seconds, rate, plural.Of(r.Rejected, "line", "lines"), unknown)
 	return nil
 }

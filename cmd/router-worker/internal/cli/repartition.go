@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream"
 )
 
@@ -89,9 +90,9 @@ func (p *program) showRepartitioned(done stream.Repartitioned) error {
 		return p.writeJSON(done)
 	}
 	if !done.Changed {
-		p.say("nothing to change: there are %d partitions", done.Now.Partitions)
+		p.say("nothing to change: the streams have %s", plural.Of(done.Now.Partitions, "partition", "partitions"))
 		return nil
 	}
-	p.say("%d partitions are %d now; set streams.partitions to %[2]d", done.Before.Partitions, done.Now.Partitions)
+	p.say("%s %d now; set streams.partitions to %[2]d", plural.Of(done.Before.Partitions, "partition is", "partitions are"), done.Now.Partitions)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -37,7 +38,7 @@ func writeSummary(w io.Writer, s stream.Status) {
 		pending += p.Pending
 	}
 	_, _ = fmt.Fprintf(w, "%s  %s, %s, %.1f updates/s, %d pending, %s\n",
-		s.Time.Local().Format(time.DateTime), counted(len(s.Workers), "worker"), counted(len(s.Partitions), "partition"),
+		s.Time.Local().Format(time.DateTime), plural.Of(len(s.Workers), "worker", "workers"), plural.Of(len(s.Partitions), "partition", "partitions"),
 		updates, pending, lettersText(s.DeadLetters))
 }
 
@@ -53,7 +54,7 @@ func lettersText(letters map[wire.Reason]uint64) string {
 	if total == 0 {
 		return "no dead letters"
 	}
-	return fmt.Sprintf("%s (%s)", counted(total, "dead letter"), strings.Join(kinds, ", "))
+	return fmt.Sprintf("%s (%s)", plural.Of(total, "dead letter", "dead letters"), strings.Join(kinds, ", "))
 }
 
 func writeWorkers(w io.Writer, workers []stream.WorkerStatus) {
@@ -90,13 +91,6 @@ func writePartitions(w io.Writer, partitions []stream.PartitionStatus) {
 		table.row(strconv.Itoa(p.Number), owner, strconv.FormatUint(p.Sequence, 10), strconv.FormatUint(p.Pending, 10), oldest, perSecond(p.UpdatesPerSecond))
 	}
 	table.flush()
-}
-
-func counted(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
 
 func perSecond(rate float64) string { return strconv.FormatFloat(rate, 'f', 1, 64) }

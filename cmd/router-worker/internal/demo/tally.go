@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/routing/presence"
 )
 
@@ -94,13 +95,13 @@ func (s *show) uncommitted() int {
 func (s *show) missing() string {
 	switch {
 	case s.tally == nil:
-		return fmt.Sprintf("%d updates are published, not all of the capture", s.published)
+		return plural.Of(s.published, "update is published, not all of the capture", "updates are published, not all of the capture")
 	case s.tally.updates < uint64(s.published): //nolint:gosec // A count is not negative.
-		return fmt.Sprintf("stream %s holds %d of %d updates", s.subjects.UpdatesStream(), s.tally.updates, s.published)
+		return fmt.Sprintf("stream %s holds %d of %s", s.subjects.UpdatesStream(), s.tally.updates, plural.Of(s.published, "update", "updates"))
 	case s.uncommitted() > 0:
-		return fmt.Sprintf("%d of %d partitions are not committed to their end", s.uncommitted(), len(s.tally.last))
+		return fmt.Sprintf("%d of %s not committed to the end", s.uncommitted(), plural.Of(len(s.tally.last), "partition is", "partitions are"))
 	case uint64(s.deliveries) < s.tally.deliveries: //nolint:gosec // A count is not negative.
-		return fmt.Sprintf("%d of %d deliveries have come", s.deliveries, s.tally.deliveries)
+		return fmt.Sprintf("%d of %s come", s.deliveries, plural.Of(s.tally.deliveries, "delivery has", "deliveries have"))
 	default:
 		return ""
 	}
@@ -110,9 +111,10 @@ func (s *show) summarize() {
 	took := s.finished.Sub(s.began).Seconds()
 	s.say(`
 updates in      %d
-deliveries out  %d, with %d states for %d recipients
+deliveries out  %d, with %s for %s
 dead letters    %d
-time            %.2f s, %.0f updates/s`, s.tally.updates, s.tally.deliveries, s.states, len(s.recipients), s.tally.dead, took, float64(s.tally.updates)/took)
+time            %.2f s, %.0f updates/s`, s.tally.updates, s.tally.deliveries,
+		plural.Of(s.states, "state", "states"), plural.Of(len(s.recipients), "recipient", "recipients"), s.tally.dead, took, float64(s.tally.updates)/took)
 }
 
 // invite says how to join in.
