@@ -73,9 +73,9 @@ func TestCheckReadsTheEnvironmentAlone(t *testing.T) {
 func TestCheckSaysThatNoFileIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"check", "run"} {
-		want := "environment: server_names is missing: want the server names whose users are local, such as [example.com]\n"
+		want := "router-worker: 1 fault in the configuration:\nenvironment: server_names is missing: want the server names whose users are local, such as [example.com]\n"
 		got := expect(t, 2, "", nil, command).stderr.String()
-		if !strings.HasPrefix(got, "no configuration file is named") || !strings.HasSuffix(got, want) {
+		if !strings.HasPrefix(got, "router-worker: no configuration file is named") || !strings.HasSuffix(got, want) {
 			t.Errorf("%s says %q, want that no file is named, and %q", command, got, want)
 		}
 	}

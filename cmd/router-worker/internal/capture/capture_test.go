@@ -64,6 +64,25 @@ func padded(size int) string {
 	return `{"x":"` + strings.Repeat("x", size-len(`{"x":"",`)-len(update)+1) + `",` + update[1:]
 }
 
+func TestReadSaysHowLongALineIs(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ in, want string }{
+		{padded(1<<20) + "\n", "too_large: line is 1048576 bytes, at most 256 are allowed for an update"},
+		{strings.Repeat(" ", 1<<20) + updateOf(1), "too_large: line is"}, // of which the beginning is blank
+	}
+	for _, tt := range tests {
+		count := 0
+		for line := range capture.Read(strings.NewReader(tt.in), maxBytes) {
+			if count++; line.Err == nil || !strings.HasPrefix(line.Err.Error(), tt.want) {
+				t.Errorf("Read(%.10q) says %v, want %s", tt.in, line.Err, tt.want)
+			}
+		}
+		if count != 1 {
+			t.Errorf("Read(%.10q) yields %d lines, want 1", tt.in, count)
+		}
+	}
+}
+
 func told(line capture.Line) string {
 	if invalid, ok := errors.AsType[*wire.InvalidError](line.Err); ok {
 		return string(invalid.Reason)

@@ -33,8 +33,13 @@ func Read(r io.Reader, maxBytes int) func(yield func(Line) bool) {
 	return func(yield func(Line) bool) {
 		l := lines{in: bufio.NewReaderSize(r, 64<<10), most: maxBytes + len("\r\n") + len(byteOrderMark)}
 		for {
-			data, err := l.next()
-			if data = trim(data, l.number); len(data) > 0 && !yield(l.line(data, maxBytes)) {
+			data, size, err := l.next()
+			switch data = trim(data, l.number); {
+			case size > l.most:
+				if !yield(l.tooLong(size, maxBytes)) {
+					return
+				}
+			case len(data) > 0 && !yield(l.line(data, maxBytes)):
 				return
 			}
 			if err == nil {
@@ -75,19 +80,22 @@ type lines struct {
 	read   int64
 }
 
-// next returns the next line, new to the caller, and the error that ends the
-// capture with it.
-func (l *lines) next() ([]byte, error) {
-	var line []byte
+// next returns the beginning of the next line, new to the caller, its size without
+// the line break, and the error that ends the capture with it.
+func (l *lines) next() (line []byte, size int, err error) {
 	for {
 		part, err := l.in.ReadSlice('\n')
 		l.read += int64(len(part))
+		size += len(part)
 		line = append(line, part[:min(len(part), l.most+1-len(line))]...)
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
 		l.number++
-		return line, err
+		if err == nil {
+			size -= len("\n")
+		}
+		return line, size, err
 	}
 }
 
@@ -96,6 +104,12 @@ func trim(data []byte, number int) []byte {
 		data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	}
 	return bytes.TrimSpace(data)
+}
+
+// tooLong returns what becomes of a line of which only the beginning is known.
+func (l *lines) tooLong(size, maxBytes int) Line {
+	err := fmt.Errorf("line is %d bytes, at most %d are allowed for an update", size, maxBytes)
+	return Line{Number: l.number, End: l.read, Err: &wire.InvalidError{Reason: wire.TooLarge, Err: err}}
 }
 
 func (l *lines) line(data []byte, maxBytes int) Line {

@@ -36,7 +36,7 @@ the machine does meanwhile is in all of it.`,
   router-worker bench --storage file --recipients 10 --workers 1,2 --rounds 3
   router-worker bench --full --json > bench.json
   router-worker bench growth --charts charts`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	p.jsonFlag(command)
 	p.natsFlag(command)
@@ -73,7 +73,7 @@ func (p *program) benchGrowth() *cobra.Command {
 		Short: "Measure how cost grows with recipients, users, partitions, workers and backlog",
 		Example: `  router-worker bench growth
   router-worker bench growth --storage memory --charts charts`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	p.jsonFlag(command)
 	p.natsFlag(command)
@@ -192,7 +192,7 @@ func (p *program) benchServer() *cobra.Command {
 		Use:     "server OPTIONS",
 		Short:   "Run the NATS server of a benchmark",
 		Example: `  router-worker bench server '{"StoreDir":"store"}'`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 		Hidden:  true,
 	}
 	return p.does(command, func(ctx context.Context, args []string) error {

@@ -14,10 +14,12 @@ import (
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/internal/strictyaml"
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream"
 )
 
 func (p *program) check() *cobra.Command {
@@ -34,7 +36,7 @@ as it does for run. These variables set a value:
   ` + strings.Join(config.Variables(), "\n  "),
 		Example: `  router-worker check config.yaml
   router-worker check config.yaml --json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 	}
 	p.jsonFlag(command)
 	return p.does(command, func(_ context.Context, args []string) error {
@@ -78,7 +80,7 @@ type checked struct {
 	Hash        string                `json:"config_hash,omitempty"`
 	ServerNames []presence.ServerName `json:"server_names,omitempty"`
 	NATS        string                `json:"nats,omitempty"`
-	Streams     string                `json:"streams,omitempty"`
+	Streams     *streamsReport        `json:"streams,omitempty"`
 	HTTP        string                `json:"http,omitempty"`
 	Modules     []moduleReport        `json:"modules,omitempty"`
 }
@@ -89,6 +91,19 @@ type faultReport struct {
 	Column  int    `json:"column,omitempty"`
 	Path    string `json:"path,omitempty"`
 	Message string `json:"message"`
+}
+
+type streamsReport struct {
+	SubjectPrefix string         `json:"subject_prefix"`
+	Partitions    int            `json:"partitions"`
+	Replicas      int            `json:"replicas"`
+	Storage       stream.Storage `json:"storage"`
+}
+
+// String says the same for people.
+func (s *streamsReport) String() string {
+	return fmt.Sprintf("%s, %s, %s, %s", s.SubjectPrefix, plural.Of(s.Partitions, "partition", "partitions"),
+		plural.Of(s.Replicas, "replica", "replicas"), s.Storage)
 }
 
 type moduleReport struct {
@@ -109,8 +124,10 @@ type part struct {
 func summarize(c config.Config) checked {
 	s := checked{
 		Valid: true, Hash: config.Hash(c), ServerNames: c.ServerNames, NATS: c.NATS.URL.String(),
-		Streams: fmt.Sprintf("%s, %d partitions, %d replicas, %s", c.Streams.Prefix, c.Streams.Partitions, c.Streams.Replicas, c.Streams.Storage),
-		HTTP:    cmp.Or(c.HTTP.Listen, "off"),
+		Streams: &streamsReport{
+			SubjectPrefix: c.Streams.Prefix, Partitions: c.Streams.Partitions, Replicas: c.Streams.Replicas, Storage: c.Streams.Storage,
+		},
+		HTTP: cmp.Or(c.HTTP.Listen, "off"),
 	}
 	for _, entry := range c.Modules {
 		s.Modules = append(s.Modules, reportModule(entry, c.Worker.RouterTimeout))
@@ -162,7 +179,7 @@ func (p *program) showSummary(s checked) {
 	row("valid", "config hash "+s.Hash)
 	row("servers", strings.Join(servers, ", "))
 	row("nats", s.NATS)
-	row("streams", s.Streams)
+	row("streams", s.Streams.String())
 	row("http", s.HTTP)
 	for _, m := range s.Modules {
 		var parts []string

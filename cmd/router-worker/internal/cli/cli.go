@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
+	"github.com/presence-router/presence-router/internal/plural"
 )
 
 // The exit codes.
@@ -94,10 +96,12 @@ func (p *program) root() *cobra.Command {
 		Short: "Routes Matrix presence over NATS JetStream",
 		Example: `  router-worker demo
   router-worker run --config config.yaml`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       p.buildInfo().String(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetHelpCommand(p.help())
 	p.group(root, p.run(), p.federate(), p.demo(), p.publish(), p.deliveries(), p.query(), p.check(), p.topology(), p.status(), p.dead(), p.bench(), p.version())
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
@@ -113,10 +117,7 @@ func (p *program) group(command *cobra.Command, subcommands ...*cobra.Command) *
 		if len(args) == 0 {
 			return usagef("%s needs a command: see %[1]s --help", command.CommandPath())
 		}
-		if suggested := command.SuggestionsFor(args[0]); len(suggested) > 0 {
-			return usagef("unknown command %q of %s: did you mean %s?", args[0], command.CommandPath(), suggested[0])
-		}
-		return usagef("unknown command %q of %s: see %[2]s --help", args[0], command.CommandPath())
+		return unknown(command, args)
 	}
 	command.SuggestionsMinimumDistance = 2
 	return command
@@ -124,6 +125,9 @@ func (p *program) group(command *cobra.Command, subcommands ...*cobra.Command) *
 
 // does has command do what run says.
 func (p *program) does(command *cobra.Command, run func(ctx context.Context, args []string) error) *cobra.Command {
+	if command.ValidArgsFunction == nil && !strings.Contains(command.Use, "FILE") && !strings.Contains(command.Use, "CONFIG") {
+		command.ValidArgsFunction = cobra.NoFileCompletions
+	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		p.began = true
 		return run(command.Context(), args)
@@ -150,14 +154,15 @@ func (p *program) clientFlags(command *cobra.Command) {
 	p.jsonFlag(command)
 }
 
-// complain writes an error; faults of a configuration stand as they are, for
+// complain writes an error; faults of a configuration have lines of their own, for
 // editors that jump to them.
 func (p *program) complain(err error) {
+	text := err.Error()
 	if faults, ok := errors.AsType[*configError](err); ok {
-		_, _ = fmt.Fprintln(p.Stderr, terminal.EscapeLines(faults.Error()))
-		return
+		text = faults.Error()
+		text = plural.Of(strings.Count(text, "\n")+1, "fault", "faults") + " in the configuration:\n" + text
 	}
-	_, _ = fmt.Fprintf(p.Stderr, "router-worker: %s\n", terminal.EscapeLines(err.Error()))
+	_, _ = fmt.Fprintf(p.Stderr, "router-worker: %s\n", terminal.EscapeLines(text))
 }
 
 // say writes a line for people to stdout.

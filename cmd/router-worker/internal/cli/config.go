@@ -19,7 +19,7 @@ func faulty(err error) error { return &usageError{&configError{err}} }
 func (p *program) load() (config.Config, error) {
 	c, err := p.loadFrom(p.Environ)
 	if err != nil && p.flags.config == "" && !sets(p.Environ, config.FileVariable) {
-		p.note("no configuration file is named, and %s names none", config.FileVariable)
+		p.note("router-worker: no configuration file is named, and %s names none", config.FileVariable)
 	}
 	return c, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -40,6 +41,11 @@ type reasonFlag struct{ text string }
 
 func (r *reasonFlag) add(command *cobra.Command) {
 	command.Flags().StringVar(&r.text, "reason", "", "only letters with this `reason`, such as malformed")
+	var names []cobra.Completion
+	for _, reason := range wire.Reasons() {
+		names = append(names, string(reason))
+	}
+	_ = command.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 
 func (r *reasonFlag) parse() (wire.Reason, error) {
@@ -48,6 +54,26 @@ func (r *reasonFlag) parse() (wire.Reason, error) {
 		return "", usagef("--reason is %q: want one of %s", r.text, wire.Reasons())
 	}
 	return reason, nil
+}
+
+// maxCompleted bounds the dead letters that a shell offers.
+const maxCompleted = 100
+
+// completeIDs offers the oldest dead letters. If they cannot be read, it offers none.
+func (p *program) completeIDs(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var ids []cobra.Completion
+	_ = p.withLetters(command.Context(), func(ctx context.Context, letters *stream.DeadLetters) error {
+		for kept, err := range letters.All(ctx, "") {
+			if err != nil || len(ids) == maxCompleted {
+				return err
+			}
+			if id := strconv.FormatUint(kept.ID, 10); !slices.Contains(given, id) {
+				ids = append(ids, cobra.CompletionWithDesc(id, terminal.Escape(string(kept.Letter.Reason)+" "+kept.Letter.Subject)))
+			}
+		}
+		return nil
+	})
+	return ids, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 func parseID(text string) (uint64, error) {
@@ -66,7 +92,8 @@ func (p *program) deadRequeue() *cobra.Command {
 		Short: "Publish the updates of dead letters again and delete the letters",
 		Example: `  router-worker dead requeue 17 18
   router-worker dead requeue --all --reason router_failed`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: p.completeIDs,
 	}
 	p.clientFlags(command)
 	only.add(command)
@@ -148,7 +175,7 @@ func (p *program) deadPurge() *cobra.Command {
 		Use:     "purge --yes",
 		Short:   "Delete dead letters",
 		Example: "  router-worker dead purge --reason malformed --yes",
-		Args:    cobra.NoArgs,
+		Args:    takes(0, 0),
 	}
 	p.clientFlags(command)
 	only.add(command)

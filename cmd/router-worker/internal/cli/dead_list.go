@@ -26,7 +26,7 @@ func (p *program) deadList() *cobra.Command {
 		Use:     "list",
 		Short:   "List dead letters, oldest first",
 		Example: "  router-worker dead list --reason malformed --limit 10",
-		Args:    cobra.NoArgs,
+		Args:    takes(0, 0),
 	}
 	p.clientFlags(command)
 	only.add(command)
@@ -85,7 +85,13 @@ func (p *program) deadShow() *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show a dead letter with its update",
 		Example: "  router-worker dead show 17",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
+		ValidArgsFunction: func(command *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return p.completeIDs(command, args, typed)
+		},
 	}
 	p.clientFlags(command)
 	return p.does(command, func(ctx context.Context, args []string) error {

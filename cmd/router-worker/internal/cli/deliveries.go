@@ -42,7 +42,7 @@ brings what was missed.`,
 		Example: `  router-worker deliveries --user @alice:example.com
   router-worker deliveries --server matrix.org --all --json
   router-worker deliveries --user @alice:example.com --latest --resume alice.json`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	p.clientFlags(command)
 	flags.add(command)

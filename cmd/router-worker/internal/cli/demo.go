@@ -27,7 +27,7 @@ configuration routes a capture of presence updates, and every delivery is shown,
 line each. It needs nothing but this program and leaves nothing behind.`,
 		Example: `  router-worker demo
   router-worker demo --keep --listen 127.0.0.1:4222`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	command.Flags().StringVar(&show.Listen, "listen", "", "`address` of the NATS server, host:port; a free port where empty")
 	command.Flags().BoolVar(&show.Keep, "keep", false, "go on until Ctrl-C, for others to join in")

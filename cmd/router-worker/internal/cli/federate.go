@@ -17,7 +17,7 @@ EDUs that are signed with the keys of federate.keys. What is not sent when the p
 ends comes again when the next one starts. SIGHUP is logged and changes nothing.`,
 		Example: `  router-worker federate --config config.yaml
   ROUTER_WORKER_FEDERATE_SHARDS=0,1,2,3 router-worker federate --config config.yaml`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	p.configFlag(command)
 	p.natsFlag(command)

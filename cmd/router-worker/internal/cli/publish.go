@@ -28,7 +28,7 @@ Every line is checked as a worker checks it. Lines that are no update are report
 and left out; the rest is published, and the exit code is 1 then.`,
 		Example: `  router-worker publish capture.ndjson
   echo '{"user_id":"@bob:example.com","state":"online"}' | router-worker publish`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 	}
 	p.clientFlags(command)
 	return p.does(command, func(ctx context.Context, args []string) error {

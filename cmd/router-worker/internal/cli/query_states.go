@@ -24,7 +24,7 @@ Users of whom nothing is known, or to be seen, are left out. With --json every l
 is {"epoch":1795370000000,"sequence":42,"state":{...}}, the state as it was
 published.`,
 		Example: "  router-worker query current-states --for @alice:example.com @bob:example.com",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    takes(1, unlimited),
 	}
 	command.Flags().StringVar(&viewer, "for", "", "only what this local user may see, a user `ID`")
 	var asking presence.UserID
@@ -71,7 +71,7 @@ updates from FILE or from stdin, one JSON object a line, 1 MiB together. With --
 every line is {"user_id":"@alice:example.com","states":[{...}]}, the states as they
 would be delivered.`,
 		Example: `  echo '{"user_id":"@bob:example.com","state":"online"}' | router-worker query users-for-states`,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    takes(0, 1),
 	}
 	p.clientFlags(command)
 	return p.does(command, func(ctx context.Context, args []string) error {

@@ -18,7 +18,7 @@ func (p *program) interestedUsers() *cobra.Command {
 		Long: `List whose presence a user may see, one user a line, in order. With --json every line
 is {"user_id":"@bob:example.com"}, or the only one is {"all_users":true}.`,
 		Example: "  router-worker query interested-users @alice:example.com",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 	}
 	command.Flags().IntVar(&limit, "limit", 0, "list at most `N` users, 0 for all")
 	check := func() error {
@@ -77,7 +77,7 @@ func (p *program) sendOnlinePresence() *cobra.Command {
 as Synapse's send_local_online_presence_to does, and show how many states each was
 sent. With --json every line is {"user_id":"@alice:example.com","states":12}.`,
 		Example: "  router-worker query send-online-presence @alice:example.com @dave:example.com",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    takes(1, unlimited),
 	}
 	check := func() error { return nil }
 	return p.asks(command, check, func(ctx context.Context, s *session, users []presence.UserID) error {

@@ -22,7 +22,7 @@ repeated or reordered; deliveries pause until the workers have committed what wa
 published before. Interrupt it at any time, and run it again to go on. Set
 streams.partitions to the same number afterwards.`,
 		Example: "  router-worker topology repartition 24 --config config.yaml",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 	}
 	p.clientFlags(command)
 	command.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for workers while they do not go on")

@@ -24,7 +24,7 @@ exits with 0; a second signal exits at once with 1. SIGHUP is logged and changes
 nothing.`,
 		Example: `  router-worker run --config config.yaml
   ROUTER_WORKER_SERVER_NAMES=example.com router-worker run --nats nats://127.0.0.1:4222`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	p.configFlag(command)
 	p.natsFlag(command)

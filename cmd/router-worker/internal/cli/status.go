@@ -35,7 +35,7 @@ for attention. It is read from the streams: no worker has to run.`,
 		Example: `  router-worker status
   router-worker status --watch --interval 1s
   router-worker status --json`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 	}
 	p.clientFlags(command)
 	command.Flags().BoolVar(&flags.watch, "watch", false, "show it again and again, on a terminal")

@@ -17,7 +17,7 @@ func (p *program) topology() *cobra.Command {
 		Long: `Show what apply would change, and change nothing. Where apply would refuse to, the
 exit code is 1.`,
 		Example: "  router-worker topology plan --config config.yaml",
-		Args:    cobra.NoArgs,
+		Args:    takes(0, 0),
 	}
 	apply := &cobra.Command{
 		Use:   "apply",
@@ -25,7 +25,7 @@ exit code is 1.`,
 		Long: `Create the streams that are missing and update those that differ. Where a change
 would lose data, nothing is changed, and the exit code is 1.`,
 		Example: "  router-worker topology apply --config config.yaml",
-		Args:    cobra.NoArgs,
+		Args:    takes(0, 0),
 	}
 	p.clientFlags(plan)
 	p.clientFlags(apply)

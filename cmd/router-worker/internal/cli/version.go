@@ -26,7 +26,7 @@ func (p *program) version() *cobra.Command {
 		Use:     "version",
 		Short:   "Show the version",
 		Example: "  router-worker version --json",
-		Args:    cobra.NoArgs,
+		Args:    takes(0, 0),
 	}
 	p.jsonFlag(command)
 	return p.does(command, func(context.Context, []string) error {

@@ -148,8 +148,8 @@ func TestLogger(t *testing.T) {
 		config config.Log
 		want   string
 	}{
-		{"text", config.Log{Level: config.Warn, Format: config.Text}, "level=WARN msg=two\n"},
-		{"json", config.Log{Level: config.Warn, Format: config.JSON}, `"level":"WARN","msg":"two"}` + "\n"},
+		{"text", config.Log{Level: config.Warn, Format: config.Text}, "level=WARN msg=two after=35ms\n"},
+		{"json", config.Log{Level: config.Warn, Format: config.JSON}, `"level":"WARN","msg":"two","after":"35ms"}` + "\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestLogger(t *testing.T) {
 			var out bytes.Buffer
 			log := operate.NewLogger(&out, tt.config)
 			log.Info("one")
-			log.Warn("two")
+			log.Warn("two", "after", 35*time.Millisecond)
 			if got := out.String(); strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, tt.want) {
 				t.Errorf("the log holds %q, want %q", got, tt.want)
 			}
