@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -47,11 +51,16 @@ func (p position) behind(updates string, created time.Time) getRequest {
 	return getRequest{NextSubject: updates, Sequence: p.next()}
 }
 
-// checkpoint is a position as it stands in the deliveries stream.
+// checkpoint is a position as it stands in the deliveries stream. The newest message on
+// the subject of checkpoints need not be one: the server stores an acknowledgement
+// there if a publisher names that subject for the answer.
 type checkpoint struct {
 	wire.Checkpoint
-	revision uint64    // sequence of the checkpoint message, 0 where there is none
-	stored   time.Time // when the server stored it
+	sequence uint64    // of the checkpoint message, 0 for none
+	revision uint64    // sequence of the newest message on the subject, which the next checkpoint replaces; 0 for none
+	stored   time.Time // when the server stored the checkpoint
+	foreign  error     // why the newest message is no checkpoint of a worker, nil if it is this one
+	replaced bool      // no checkpoint is left, and one may have been replaced by what no worker wrote
 }
 
 func (c checkpoint) position() position {
@@ -62,11 +71,11 @@ func (c checkpoint) position() position {
 // From is 0 where there are none.
 func (c checkpoint) tail() wire.Tail {
 	t := c.Tail
-	if c.revision > 0 && t.From >= c.revision { // of a stream that was there before
+	if c.sequence > 0 && t.From >= c.sequence { // of a stream that was there before
 		t.From = 0
 	}
 	if t.From == 0 && c.Batch != "" {
-		t.From = c.revision
+		t.From = c.sequence
 	}
 	if t.From == 0 {
 		return wire.Tail{}
@@ -106,21 +115,114 @@ func (p position) checkpoint(worker, commit string) wire.Checkpoint {
 type checkpoints struct {
 	deliveries leader
 	subjects   wire.Subjects
+	notice     *foreignNotice // nil to say nothing
 }
 
-// read returns the checkpoint of a partition, with revision 0 where there is
-// none.
+// read returns the newest checkpoint of a partition that a worker wrote. Its sequence is
+// 0 if there is none.
 func (c checkpoints) read(ctx context.Context, partition partitionID) (checkpoint, error) {
-	message, err := c.deliveries.get(ctx, getRequest{LastSubject: partition.checkpoint(c.subjects)})
+	subject := partition.checkpoint(c.subjects)
+	newest, err := c.deliveries.get(ctx, getRequest{LastSubject: subject})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return checkpoint{}, nil
 	}
 	if err != nil {
 		return checkpoint{}, fmt.Errorf("read checkpoint of partition %d: %w", partition.number, err)
 	}
-	decoded, err := wire.DecodeCheckpoint(message.Data)
-	if err != nil {
-		return checkpoint{}, fmt.Errorf("decode checkpoint of partition %d: %w", partition.number, err)
+	found, foreign := decodeCheckpoint(newest)
+	if foreign == nil {
+		return found, nil
 	}
-	return checkpoint{Checkpoint: decoded, revision: message.Sequence, stored: message.Time}, nil
+	if found, err = c.sound(ctx, subject); err != nil {
+		return checkpoint{}, fmt.Errorf("read checkpoint of partition %d: %w", partition.number, err)
+	}
+	if found.sequence > newest.Sequence { // It was written meanwhile.
+		return found, nil
+	}
+	found.revision, found.foreign = newest.Sequence, fmt.Errorf("message %d: %w", newest.Sequence, foreign)
+	c.notice.tell(ctx, partition, found)
+	return found, nil
+}
+
+// sound returns the newest checkpoint that a worker wrote, however many messages follow
+// it. The server deletes what is on the subject when it stores a checkpoint, so it is
+// the first message, or, if the server stopped before it had deleted, follows the first.
+func (c checkpoints) sound(ctx context.Context, subject string) (checkpoint, error) {
+	var newest checkpoint
+	for next := uint64(1); ; next = newest.sequence + 1 {
+		m, err := c.deliveries.get(ctx, getRequest{Sequence: next, NextSubject: subject})
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return newest, nil
+		}
+		if err != nil {
+			return checkpoint{}, err
+		}
+		found, foreign := decodeCheckpoint(m)
+		if foreign != nil {
+			newest.replaced = newest.sequence == 0 && found.replaced
+			return newest, nil
+		}
+		newest = found
+	}
+}
+
+var (
+	errNoRollup = errors.New("header Nats-Rollup is missing, which every checkpoint has")
+	errCopied   = errors.New("header Nats-Stream is there: the server sent it in answer to somebody who read it")
+)
+
+// decodeCheckpoint returns the checkpoint that m is. The error says why it is none that
+// a worker wrote; then the checkpoint says whether m has replaced what was there.
+func decodeCheckpoint(m stored) (checkpoint, error) {
+	header := nats.Header{}
+	if len(m.Headers) > 0 {
+		var err error
+		if header, err = nats.DecodeHeadersMsg(m.Headers); err != nil {
+			return checkpoint{}, fmt.Errorf("decode headers: %w", err)
+		}
+	}
+	if header.Get(jetstream.MsgRollup) != jetstream.MsgRollupSubject {
+		return checkpoint{}, errNoRollup
+	}
+	if header.Get(jetstream.StreamHeader) != "" {
+		return checkpoint{replaced: true}, errCopied
+	}
+	decoded, err := wire.DecodeCheckpoint(m.Data)
+	if err != nil {
+		return checkpoint{replaced: true}, err
+	}
+	return checkpoint{Checkpoint: decoded, sequence: m.Sequence, revision: m.Sequence, stored: m.Time}, nil
+}
+
+// foreignNotice says that messages that no worker wrote stand where checkpoints do.
+type foreignNotice struct {
+	log       *slog.Logger
+	telemetry *telemetry
+
+	mu    sync.Mutex
+	known map[partitionID]uint64 // sequence of the newest one that was counted
+	told  time.Time              // when the newest line was logged
+}
+
+func newForeignNotice(log *slog.Logger, t *telemetry) *foreignNotice {
+	return &foreignNotice{log: log, telemetry: t, known: make(map[partitionID]uint64)}
+}
+
+// tell counts each message that is found once, and logs one of them in a while.
+func (n *foreignNotice) tell(ctx context.Context, partition partitionID, found checkpoint) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known[partition] == found.revision {
+		return
+	}
+	n.known[partition] = found.revision
+	n.telemetry.foreignCheckpoint(ctx, partition.number)
+	if time.Since(n.told) > wait.Reminder {
+		n.told = time.Now()
+		n.log.Warn("no worker wrote the newest message in place of a checkpoint, going on from the newest checkpoint of a worker",
+			"partition", partition.number, "reason", found.foreign, "checkpoint", found.sequence)
+	}
 }

@@ -77,16 +77,23 @@ func (c *claimer) claim(ctx context.Context, partition partitionID, commit strin
 	return claimed, nil
 }
 
-// find returns the newest checkpoint. Where it is gone, such as in a purge, that is
-// the one known from earlier, with revision 0.
+// errReplaced says that a worker cannot know where to go on from.
+var errReplaced = errors.New("its checkpoint was replaced by what no worker wrote: run router-worker topology repair")
+
+// find returns the newest checkpoint. If it is gone, such as in a purge, that is the one
+// known from earlier.
 func (c *claimer) find(ctx context.Context, partition partitionID, known earlier) (checkpoint, error) {
 	found, err := c.checkpoints.read(ctx, partition)
-	if err != nil || found.revision > 0 {
+	switch {
+	case err != nil || found.sequence > 0:
 		return found, err
+	case found.replaced && known.checkpoint.Worker == "":
+		return checkpoint{}, fmt.Errorf("claim partition %d: %w: %w", partition.number, errReplaced, found.foreign)
 	}
-	found = known.checkpoint
-	found.Tail, found.revision = known.checkpoint.tail(), 0
-	return found, nil
+	own := known.checkpoint
+	own.Tail = own.tail()
+	own.sequence, own.revision = 0, found.revision
+	return own, nil
 }
 
 // readTail ends the batch that the checkpoint of a claim names, and reads what is
@@ -168,7 +175,7 @@ func (c *claimer) write(ctx context.Context, partition partitionID, revision uin
 		jetstream.WithExpectStream(c.subjects.DeliveriesStream()),
 	)
 	if err == nil {
-		return checkpoint{Checkpoint: next, revision: ack.Sequence}, nil
+		return checkpoint{Checkpoint: next, sequence: ack.Sequence, revision: ack.Sequence}, nil
 	}
 	if refused(err) || !undecided(err) {
 		return checkpoint{}, err

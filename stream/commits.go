@@ -60,7 +60,7 @@ func (c *commits) purged(p *partition) {
 // worker did not expect. Where that one is older than one this worker wrote, the
 // deliveries stream itself went back in time.
 func (c *commits) loses(p *partition, n checkpoint) error {
-	if n.revision < p.newest.revision || strings.HasPrefix(n.Commit, c.instance+"-") {
+	if n.sequence < p.newest.sequence || strings.HasPrefix(n.Commit, c.instance+"-") {
 		return errRolledBack
 	}
 	return &lostError{partition: p.id.number, owner: n.Worker}

@@ -215,7 +215,8 @@ func (c *committer) await(ctx context.Context, due <-chan time.Time, answer <-ch
 func (c *committer) landed(ctx context.Context, g *group, last uint64) {
 	first := last - uint64(len(g.ends)) + 1
 	for i, p := range g.ends {
-		p.committed(checkpoint{Checkpoint: p.checkpoint(g.upTo(p), c.config.ID, g.id), revision: first + uint64(i)})
+		at := first + uint64(i)
+		p.committed(checkpoint{Checkpoint: p.checkpoint(g.upTo(p), c.config.ID, g.id), sequence: at, revision: at})
 	}
 	c.finish(ctx, g)
 }

@@ -56,7 +56,7 @@ func (c *ingester) hear(ctx context.Context, m *nats.Msg) {
 		f.stored = answer.Count
 		c.lookUp(ctx, f, cmp.Or(f.cause, errGapInBatch))
 	default:
-		c.landed(ctx, f, answer.Sequence)
+		c.landed(ctx, f, answer.Sequence, answer.Sequence)
 	}
 }
 
@@ -68,8 +68,9 @@ func (c *ingester) expire(ctx context.Context, now time.Time) {
 	}
 }
 
-// landed notes that the server stored f whole, its checkpoint at revision.
-func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
+// landed notes that the server stored f whole, its checkpoint at sequence. The newest
+// message on the subject of checkpoints is at revision.
+func (c *ingester) landed(ctx context.Context, f *flight, sequence, revision uint64) {
 	l := f.lane
 	if f.cause != nil && !f.looks {
 		c.log.Error("the server refused a message and stored what follows it, see decision 0020: something is not delivered",
@@ -78,7 +79,8 @@ func (c *ingester) landed(ctx context.Context, f *flight, revision uint64) {
 	c.end(f)
 	c.stall.EndedFor(l.partition.id.number)
 	l.retry.Reset()
-	l.partition.committed(checkpoint{Checkpoint: f.next, revision: revision})
+	l.contested = false
+	l.partition.committed(checkpoint{Checkpoint: f.next, sequence: sequence, revision: revision})
 	c.telemetry.committed(ctx, time.Since(f.began), len(f.unit.messages)+1)
 	c.done(ctx, f.unit)
 	c.release(f.unit)
@@ -97,11 +99,17 @@ func (c *ingester) end(f *flight) {
 	c.bytes -= f.unit.bytes
 }
 
-// lookUp finds out what became of f, in the background.
+// lookUp finds out what became of f, in the background. While messages that no worker
+// wrote keep coming in place of the checkpoint, the pause is before the look, so that
+// what it finds is new when the rest is sent.
 func (c *ingester) lookUp(ctx context.Context, f *flight, cause error) {
 	f.cause, f.looks = cause, true
-	partition := f.lane.partition.id
+	partition, pause := f.lane.partition.id, time.Duration(0)
+	if f.lane.contested {
+		pause = f.lane.retry.NextBackOff()
+	}
 	c.looking.Go(func() {
+		wait.Pause(ctx, pause)
 		for retry := wait.NewBackOff(); !ended(ctx); wait.Pause(ctx, retry.NextBackOff()) {
 			newest, err := c.checkpoints.read(ctx, partition)
 			if err == nil {
@@ -119,7 +127,7 @@ func (c *ingester) settle(ctx context.Context, f *flight) {
 	p, n := f.lane.partition, f.newest
 	switch n.Commit {
 	case f.next.Commit:
-		c.landed(ctx, f, n.revision)
+		c.landed(ctx, f, n.sequence, n.revision)
 		return
 	case f.batch, p.newest.Commit: // It is begun, or not.
 		c.stall.FailedFor(p.id.number, f.cause)
@@ -141,7 +149,8 @@ func (c *ingester) settle(ctx context.Context, f *flight) {
 	}
 }
 
-// rest has what the server did not take of f sent after a pause. On the same
+// rest has what the server did not take of f sent after a pause, or at once if what is
+// in its way is a message that no worker wrote. On the same
 // connection, what it did not take cannot come after what is sent then.
 func (c *ingester) rest(f *flight) {
 	l := f.lane
@@ -149,6 +158,11 @@ func (c *ingester) rest(f *flight) {
 	l.partition.newest = f.newest
 	f.unit.stored += max(0, f.stored-1)
 	l.waiting = slices.Insert(l.waiting, 0, f.unit)
+	if f.newest.foreign != nil {
+		l.contested = true
+		c.ready = append(c.ready, l)
+		return
+	}
 	l.rests = true
 	time.AfterFunc(l.retry.NextBackOff(), func() { c.rested <- l }) // There is a place for every lane.
 }

@@ -51,6 +51,7 @@ type lane struct {
 	idle      bool      // no unit on its way reaches upTo
 	sent      time.Time // when the newest checkpoint was
 	rests     bool      // the server did not take everything, and is not asked for a while
+	contested bool      // a message that no worker wrote stood in place of the newest checkpoint
 	retry     *backoff.ExponentialBackOff
 }
 

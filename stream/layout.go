@@ -36,13 +36,17 @@ func (p partitionID) checkpoint(subjects wire.Subjects) string {
 // the updates stream says how they are from now on; the record, where there is one,
 // says whether workers are to wait with that until a move is done.
 type layouts struct {
-	js       jetstream.JetStream
-	workers  leader // of the stream that holds the record
-	subjects wire.Subjects
+	js          jetstream.JetStream
+	workers     leader // of the stream that holds the record
+	checkpoints checkpoints
+	subjects    wire.Subjects
 }
 
 func newLayouts(js jetstream.JetStream, subjects wire.Subjects) layouts {
-	return layouts{js: js, workers: leader{nc: js.Conn(), stream: subjects.WorkersStream()}, subjects: subjects}
+	return layouts{
+		js: js, subjects: subjects, workers: leader{nc: js.Conn(), stream: subjects.WorkersStream()},
+		checkpoints: checkpoints{deliveries: leader{nc: js.Conn(), stream: subjects.DeliveriesStream()}, subjects: subjects},
+	}
 }
 
 // layoutRecord is the layout record as it stands on the server.
@@ -50,13 +54,46 @@ type layoutRecord struct {
 	wire.LayoutRecord
 	revision uint64    // sequence of its message, 0 where there is none
 	written  time.Time // when the server stored it
+	foreign  error     // why the message is no record, nil if it is one; then the record is empty
+}
+
+// intact returns an error that wraps ErrRefused if the message is no record.
+func (r layoutRecord) intact() error {
+	if r.foreign == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: no command wrote what stands in place of the layout record: run router-worker topology repair, then this command again: %w", ErrRefused, r.foreign)
 }
 
 // division is how the updates of a deployment are divided.
 type division struct {
-	stored  wire.Layout // that updates are stored in from now on
-	updates *jetstream.StreamInfo
-	record  layoutRecord
+	stored   wire.Layout // that updates are stored in from now on
+	updates  *jetstream.StreamInfo
+	record   layoutRecord
+	doubtful bool // the record does not tell whether updates in the layout stored are to wait, and nor do the checkpoints
+}
+
+// errDoubtful says that workers cannot know which partitions to serve.
+var errDoubtful = errors.New("the layout record was replaced while the number of partitions changed: run router-worker topology repair")
+
+// errBehind says what is wrong with a record that workers of the layout stored cannot
+// have been told of.
+var errBehind = errors.New("it names an earlier layout than updates are stored in, and no change")
+
+// unsound returns what is wrong with the layout record, or nil.
+func (d division) unsound() error {
+	if d.record.foreign == nil && d.doubtful {
+		return errBehind
+	}
+	return d.record.foreign
+}
+
+// known returns nil, or an error if it is not known which layout workers are to serve.
+func (d division) known() error {
+	if !d.doubtful {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errDoubtful, d.unsound())
 }
 
 // serving returns the layout that workers are to serve.
@@ -115,7 +152,32 @@ func (l layouts) dividedAs(ctx context.Context, stored wire.Layout, updates *jet
 	if err != nil {
 		return division{}, err
 	}
-	return division{stored: stored, updates: updates, record: record}, nil
+	d := division{stored: stored, updates: updates, record: record}
+	behind := record.revision > 0 && record.Move == nil && record.Serving.Generation < stored.Generation
+	if record.foreign != nil || behind {
+		positioned, err := l.positioned(ctx, stored)
+		if err != nil {
+			return division{}, err
+		}
+		d.doubtful = !positioned
+	}
+	return d, nil
+}
+
+// positioned reports whether workers may serve a layout for all that is known without a
+// record: it is the first one, or its partitions have the positions that they begin at,
+// which they get once everything in the layout before is committed.
+func (l layouts) positioned(ctx context.Context, layout wire.Layout) (bool, error) {
+	if layout.Generation == 0 {
+		return true, nil
+	}
+	for n := range layout.Partitions {
+		found, err := l.checkpoints.read(ctx, partitionID{layout.Generation, n})
+		if err != nil || found.sequence == 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // stored returns the layout that updates are stored in from now on, and the
@@ -133,7 +195,8 @@ func (l layouts) stored(ctx context.Context) (wire.Layout, *jetstream.StreamInfo
 	return layout, info, nil
 }
 
-// record returns the layout record.
+// record returns the layout record. What stands in its place and is none, such as an
+// acknowledgement that somebody had the server send there, is one that says nothing.
 func (l layouts) record(ctx context.Context) (layoutRecord, error) {
 	message, err := l.workers.get(ctx, getRequest{LastSubject: l.subjects.LayoutRecord()})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -143,10 +206,27 @@ func (l layouts) record(ctx context.Context) (layoutRecord, error) {
 		return layoutRecord{}, fmt.Errorf("read the layout record: %w", err)
 	}
 	record, err := wire.DecodeLayoutRecord(message.Data)
+	return layoutRecord{LayoutRecord: record, revision: message.Sequence, written: message.Time, foreign: err}, nil
+}
+
+// store stores the layout record where the newest one is still at revision.
+// Workers hear of it.
+func (l layouts) store(ctx context.Context, record wire.LayoutRecord, revision uint64) error {
+	data, err := record.Encode()
 	if err != nil {
-		return layoutRecord{}, err
+		return err
 	}
-	return layoutRecord{LayoutRecord: record, revision: message.Sequence, written: message.Time}, nil
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	_, err = l.js.PublishMsg(ctx, &nats.Msg{Subject: l.subjects.LayoutRecord(), Data: data},
+		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithExpectStream(l.subjects.WorkersStream()))
+	if refused(err) {
+		return errChanged
+	}
+	if err != nil {
+		return fmt.Errorf("store the layout record: %w", err)
+	}
+	return nil
 }
 
 // layoutOf returns the layout that the updates stream stores updates in.

@@ -25,6 +25,8 @@ type layoutWatch struct {
 	log     *slog.Logger
 	poked   chan struct{}    // one place
 	newest  chan wire.Layout // the one found last; one place
+
+	told time.Time // when it was logged last that the layout record is none; of the goroutine in run, once that runs
 }
 
 func newLayoutWatch(w *Worker) *layoutWatch {
@@ -77,10 +79,42 @@ func (w *layoutWatch) look(ctx context.Context) (wire.Layout, error) {
 	if err != nil {
 		return wire.Layout{}, err
 	}
+	if err := w.mend(ctx, d); err != nil {
+		return wire.Layout{}, err
+	}
 	if err := w.tell(ctx, d); err != nil {
 		w.log.Debug("what waits for the change of partitions is not known", "error", err)
 	}
 	return d.serving(), nil
+}
+
+// mend replaces what stands in place of the layout record and is none, or returns an
+// error if it is not known what the record said. It logs that, not more often than
+// reminders are.
+func (w *layoutWatch) mend(ctx context.Context, d division) error {
+	unknown := d.known()
+	if d.unsound() == nil {
+		return nil
+	}
+	if time.Since(w.told) > wait.Reminder {
+		w.told = time.Now()
+		w.log.Warn("no worker wrote what stands in place of the layout record", "reason", d.unsound(), "remedy", remedyOf(unknown))
+	}
+	if unknown != nil {
+		return unknown
+	}
+	err := w.layouts.store(ctx, wire.LayoutRecord{Serving: d.stored}, d.record.revision)
+	if err != nil { // Another worker may have been faster; the next look tells.
+		w.log.Debug("the layout record is not written again", "error", err)
+	}
+	return nil
+}
+
+func remedyOf(unknown error) string {
+	if unknown == nil {
+		return "it is written again, from the streams"
+	}
+	return "run router-worker topology repair; until then workers serve what they served"
 }
 
 // tell notes whether a move holds updates up for too long.

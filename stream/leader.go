@@ -33,6 +33,7 @@ type stored struct {
 	Sequence uint64    `json:"seq"`
 	Data     []byte    `json:"data"`
 	Time     time.Time `json:"time"`
+	Headers  []byte    `json:"hdrs"` // as they are on the wire
 }
 
 // get returns the message that request asks for, or an error that is

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/fault"
@@ -134,6 +133,12 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 	if err != nil {
 		return wire.LayoutRecord{}, err
 	}
+	if err := d.record.intact(); err != nil {
+		return wire.LayoutRecord{}, err
+	}
+	if err := d.known(); err != nil {
+		return wire.LayoutRecord{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	if m := d.move(); m != nil {
 		if m.To.Partitions != r.partitions {
 			return wire.LayoutRecord{}, fmt.Errorf("%w: %s: finish it with router-worker topology repartition %d", ErrRefused, d.tell(), m.To.Partitions)
@@ -141,7 +146,7 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 		if d.waits() {
 			return d.record.LayoutRecord, nil
 		}
-		return d.record.LayoutRecord, r.store(ctx, d.record.LayoutRecord, d.record.revision) // It begins now.
+		return d.record.LayoutRecord, r.layouts.store(ctx, d.record.LayoutRecord, d.record.revision) // It begins now.
 	}
 	stored, updates := d.stored, d.updates
 	if stored.Partitions == r.partitions {
@@ -159,7 +164,7 @@ func (r *Repartition) begin(ctx context.Context) (wire.LayoutRecord, error) {
 		Sequence: updates.State.LastSeq, Time: updates.State.LastTime, Created: updates.Created,
 		Replicas: updates.Config.Replicas,
 	}}
-	return record, r.store(ctx, record, d.record.revision)
+	return record, r.layouts.store(ctx, record, d.record.revision)
 }
 
 // announce has workers serve the layout to, where they do not yet.
@@ -168,15 +173,18 @@ func (r *Repartition) announce(ctx context.Context, to wire.Layout) error {
 	switch {
 	case err != nil:
 		return err
+	case record.foreign != nil:
+		return record.intact()
 	case record.Move == nil && record.Serving == to:
 		return nil
 	case record.Move == nil || record.Move.To != to:
 		return errChanged
 	}
-	return r.store(ctx, wire.LayoutRecord{Serving: to}, record.revision)
+	return r.layouts.store(ctx, wire.LayoutRecord{Serving: to}, record.revision)
 }
 
-// newestGeneration returns the highest generation that has checkpoints.
+// newestGeneration returns the highest generation that has checkpoints. Other messages,
+// which anybody may have had stored there, count for nothing.
 func (r *Repartition) newestGeneration(ctx context.Context) (int, error) {
 	name := r.subjects.DeliveriesStream()
 	deliveries, err := r.js.Stream(ctx, name)
@@ -189,33 +197,19 @@ func (r *Repartition) newestGeneration(ctx context.Context) (int, error) {
 	}
 	newest := 0
 	for subject := range info.State.Subjects {
-		generation, _, err := r.subjects.ParseCheckpoint(subject)
+		generation, partition, err := r.subjects.ParseCheckpoint(subject)
+		if err != nil || generation <= newest {
+			continue
+		}
+		found, err := r.claimer.checkpoints.read(ctx, partitionID{generation, partition})
 		if err != nil {
 			return 0, err
 		}
-		newest = max(newest, generation)
+		if found.sequence > 0 {
+			newest = generation
+		}
 	}
 	return newest, nil
-}
-
-// store stores the layout record where the newest one is still at revision.
-// Workers hear of it.
-func (r *Repartition) store(ctx context.Context, record wire.LayoutRecord, revision uint64) error {
-	data, err := record.Encode()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	_, err = r.js.PublishMsg(ctx, &nats.Msg{Subject: r.subjects.LayoutRecord(), Data: data},
-		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithExpectStream(r.subjects.WorkersStream()))
-	if refused(err) {
-		return errChanged
-	}
-	if err != nil {
-		return fmt.Errorf("store the layout record: %w", err)
-	}
-	return nil
 }
 
 // position gives the new partitions the position that they begin at: where the
@@ -237,7 +231,7 @@ func (r *Repartition) position(ctx context.Context, from wire.Layout, move wire.
 		if err != nil {
 			return err
 		}
-		if found.revision > 0 && found.Worker != repartitioner {
+		if found.sequence > 0 && found.Worker != repartitioner {
 			return errChanged // workers serve it
 		}
 		if _, err := r.claimer.write(ctx, id, found.revision, checkpoint); err != nil {

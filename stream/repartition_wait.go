@@ -87,6 +87,9 @@ func (r *Repartition) divert(ctx context.Context, move wire.LayoutMove) error {
 	if stored == move.To {
 		return r.scale(ctx, move.Replicas)
 	}
+	if err := r.intends(ctx, move); err != nil {
+		return err
+	}
 	if err := r.scale(ctx, 1); err != nil {
 		return err
 	}
@@ -99,6 +102,20 @@ func (r *Repartition) divert(ctx context.Context, move wire.LayoutMove) error {
 		return fmt.Errorf("update stream %s: %w", config.Name, err)
 	}
 	return r.scale(ctx, move.Replicas)
+}
+
+// intends returns nil if the layout record tells workers of a move, so that they wait.
+func (r *Repartition) intends(ctx context.Context, move wire.LayoutMove) error {
+	record, err := r.layouts.record(ctx)
+	switch {
+	case err != nil:
+		return err
+	case record.foreign != nil:
+		return record.intact()
+	case record.Move == nil || record.Move.To != move.To:
+		return errChanged
+	}
+	return nil
 }
 
 // errScaling says that the servers are not done yet with what they were asked for.
@@ -181,7 +198,7 @@ func (r *Repartition) drained(ctx context.Context, layout wire.Layout) (survey, 
 			return survey{}, err
 		}
 		s.sum += found.Sequence
-		if found.revision > 0 && found.Created.Equal(info.Created) && found.position().next() > last.Sequence {
+		if found.sequence > 0 && found.Created.Equal(info.Created) && found.position().next() > last.Sequence {
 			s.done++
 			continue
 		}
@@ -219,7 +236,7 @@ func (r *Repartition) claimed(layout wire.Layout) func(context.Context) (survey,
 				return survey{}, err
 			}
 			s.sum += found.revision
-			if found.revision > 0 && found.Worker != repartitioner {
+			if found.sequence > 0 && found.Worker != repartitioner {
 				s.done++
 				continue
 			}

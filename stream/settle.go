@@ -16,6 +16,9 @@ func (c *committer) insist(ctx context.Context, g *group, cause error) {
 	c.next.batch = nil // What was sent ahead may be lost as well, or be too old by then.
 	retry := wait.NewBackOff()
 	for attempt := 1; !ended(ctx); attempt++ {
+		if attempt > 1 { // before the look, so that what it finds is new when the next attempt is made
+			wait.Pause(ctx, retry.NextBackOff())
+		}
 		if c.settle(ctx, g, cause) {
 			c.stall.Ended()
 			return
@@ -23,7 +26,6 @@ func (c *committer) insist(ctx context.Context, g *group, cause error) {
 		if !refused(cause) || attempt > 3 {
 			c.stall.Failed(cause)
 		}
-		wait.Pause(ctx, retry.NextBackOff())
 		result := c.again(ctx, g)
 		if result.err == nil {
 			c.landed(ctx, g, result.last)
@@ -119,11 +121,11 @@ func (c *committer) judge(ctx context.Context, g *group, n newest) {
 	switch {
 	case n.revision == p.newest.revision:
 		// Still ours: the next attempt may land.
-	case n.revision == 0:
-		p.newest.revision = 0
+	case n.sequence == 0:
+		p.newest.sequence, p.newest.revision = 0, n.revision
 		c.purged(p)
 	case n.Commit == p.newest.Commit, planted == outcomeUnread && n.Commit == g.id:
-		p.newest.revision = n.revision
+		p.newest.sequence, p.newest.revision = n.sequence, n.revision
 	default:
 		c.lose(ctx, n)
 		for _, u := range g.drop(p) {

@@ -15,6 +15,9 @@ type Status struct {
 	Partitions  []PartitionStatus      `json:"partitions"`   // by number
 	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason
 	Repartition *RepartitionStatus     `json:"repartition"`  // nil where no change of the number of partitions is under way
+
+	UnsoundLayout string `json:"unsound_layout,omitempty"` // what is wrong with the layout record; "" if nothing is
+	UnknownLayout bool   `json:"unknown_layout,omitempty"` // nothing tells whether workers are to serve the layout that updates are stored in
 }
 
 // RepartitionStatus is how a change of the number of partitions is doing that is
@@ -52,7 +55,9 @@ type PartitionStatus struct {
 	Pending          uint64  `json:"pending"`  // updates behind it
 	OldestPending    float64 `json:"oldest_pending_seconds"`
 	UpdatesPerSecond float64 `json:"updates_per_second"`
-	Resumes          bool    `json:"resumes"` // its position is one in an earlier updates stream, from which no worker has gone on yet
+	Resumes          bool    `json:"resumes"`                       // its position is one in an earlier updates stream, from which no worker has gone on yet
+	Unsound          string  `json:"unsound,omitempty"`             // why the newest message in place of its checkpoint is none; "" if it is one
+	Replaced         bool    `json:"checkpoint_replaced,omitempty"` // by that message: no checkpoint is left
 }
 
 // waiting is how long the oldest pending update has been waiting.

@@ -63,6 +63,9 @@ func (r *statusReader) read(ctx context.Context) (s Status, err error) {
 	}
 	r.layout = r.division.serving()
 	s.Time = r.updates.TimeStamp
+	if unsound := r.division.unsound(); unsound != nil {
+		s.UnsoundLayout, s.UnknownLayout = unsound.Error(), r.division.doubtful
+	}
 	if s.Repartition, err = r.repartition(ctx); err != nil {
 		return Status{}, err
 	}
@@ -190,9 +193,14 @@ func (r *statusReader) partition(ctx context.Context, number int) (PartitionStat
 	if err != nil {
 		return PartitionStatus{}, err
 	}
+	unsound := ""
+	if checkpoint.foreign != nil {
+		unsound = checkpoint.foreign.Error()
+	}
 	return PartitionStatus{
 		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
 		Pending: left.updates, OldestPending: r.age(left), Resumes: at.resumes(created),
+		Unsound: unsound, Replaced: checkpoint.replaced,
 	}, nil
 }
 

@@ -18,6 +18,8 @@ func (s Status) Warnings(patience time.Duration) []string {
 		warnings = append(warnings, "No worker is running.")
 	}
 	warnings = append(warnings, s.warnOfRepartition()...)
+	warnings = append(warnings, s.warnOfLayout()...)
+	warnings = append(warnings, s.warnOfCheckpoints()...)
 	warnings = append(warnings, s.warnOfConfig()...)
 	warnings = append(warnings, s.warnOfOwners()...)
 	return append(warnings, s.warnOfBacklog(patience)...)
@@ -34,6 +36,34 @@ func (s Status) warnOfRepartition() []string {
 	}
 	return []string{fmt.Sprintf("A change from %d to %s is under way; %s for it%s; %s.",
 		r.From, plural.Of(r.To, "partition", "partitions"), plural.Of(r.Waiting, "update waits", "updates wait"), oldest, remedy(r.To))}
+}
+
+func (s Status) warnOfLayout() []string {
+	switch {
+	case s.UnsoundLayout == "":
+		return nil
+	case s.UnknownLayout:
+		return []string{fmt.Sprintf("The layout record is not sound (%s), and a change of the number of partitions may be under way: run router-worker topology repair. Until then workers serve what they served.", s.UnsoundLayout)}
+	default:
+		return []string{fmt.Sprintf("Somebody has stored what no worker wrote in place of the layout record (%s). Nothing is lost: workers know the layout from the streams and write the record again.", s.UnsoundLayout)}
+	}
+}
+
+// warnOfCheckpoints gives one reason for many partitions: the messages are alike.
+func (s Status) warnOfCheckpoints() []string {
+	var warnings []string
+	reason := func(numbers []int) string { return s.Partitions[numbers[0]].Unsound }
+	passed := s.numbers(func(p PartitionStatus) bool { return p.Unsound != "" && !p.Replaced })
+	if len(passed) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Somebody has stored what no worker wrote in place of the checkpoint of %s (%s). Nothing is lost: workers go on from the newest checkpoint and replace it within seconds.",
+			partitionList(passed), reason(passed)))
+	}
+	replaced := s.numbers(func(p PartitionStatus) bool { return p.Replaced })
+	if len(replaced) > 0 {
+		warnings = append(warnings, fmt.Sprintf("What no worker wrote has replaced the checkpoint of %s (%s), and no worker can claim it: run router-worker topology repair.",
+			partitionList(replaced), reason(replaced)))
+	}
+	return warnings
 }
 
 func (s Status) warnOfConfig() []string {

@@ -21,6 +21,7 @@ type telemetry struct {
 	commits     metric.Float64Histogram
 	messages    metric.Int64Histogram
 	fences      metric.Int64Counter
+	foreign     metric.Int64Counter
 	endToEnd    metric.Float64Histogram
 	owned       metric.Int64UpDownCounter
 	workers     metric.Int64Gauge
@@ -40,6 +41,7 @@ func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry,
 		deliveries:  m.counter("presence_router_deliveries", "Deliveries committed."),
 		deadLetters: m.counter("presence_router_dead_letters", "Dead letters committed, by reason."),
 		fences:      m.counter("presence_router_fenced", "Partitions lost to another worker."),
+		foreign:     m.counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
 		commits: m.histogram("presence_router_commit_duration", "s", "Time from the first attempt of a commit to its outcome.",
 			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
 		endToEnd: m.histogram("presence_router_end_to_end", "s", "Time from the storing of an update to the commit of its deliveries.",
@@ -142,6 +144,10 @@ func (t *telemetry) committed(ctx context.Context, took time.Duration, messages 
 
 func (t *telemetry) fenced(ctx context.Context, partition int) {
 	t.fences.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
+}
+
+func (t *telemetry) foreignCheckpoint(ctx context.Context, partition int) {
+	t.foreign.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
 }
 
 // totals returns what is done so far.

@@ -24,6 +24,10 @@ func (t *Topology) divided(ctx context.Context) (division, error) {
 		return division{}, err
 	}
 	d := division{stored: wire.Layout{Partitions: t.config.Partitions}, record: record}
+	if have == nil && record.foreign != nil {
+		return division{}, fmt.Errorf("%w: the updates stream is missing and the layout record is none, so that nothing tells how updates were divided: %w; %s",
+			ErrRefused, record.foreign, "make the stream with the NATS tools, or delete the key deployment/layout of the bucket of workers if the deployment is to begin with streams.partitions")
+	}
 	switch {
 	case have != nil:
 		if layout, err := layoutOf(t.subjects, *have); err == nil { // else what the stream has is refused

@@ -106,7 +106,7 @@ func (w *Worker) assemble() {
 	log := w.options.log
 	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
 	w.layouts = newLayouts(w.js, w.subjects)
-	points := checkpoints{deliveries: deliveries, subjects: w.subjects}
+	points := checkpoints{deliveries: deliveries, subjects: w.subjects, notice: newForeignNotice(log, w.telemetry)}
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
 	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.claimers = make(chan struct{}, maxClaims)

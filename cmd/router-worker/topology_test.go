@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natstest"
@@ -157,4 +158,40 @@ func streamNames(tb testing.TB, js jetstream.JetStream) []string {
 		tb.Fatal(err)
 	}
 	return names
+}
+
+func TestTopologyRepair(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	js := jetStream(t, urlOf(env))
+	if got := expect(t, 0, "", env, "topology", "repair", "--yes").stdout.String(); got != "nothing to repair\n" {
+		t.Errorf("repair says %q, want nothing to repair", got)
+	}
+	if got := expect(t, 0, "", env, "topology", "repair", "--json").stdout.String(); got != `{"repairs":[]}`+"\n" {
+		t.Errorf("repair --json says %q, want no repairs", got)
+	}
+	publishRaw(t, js, "presence.checkpoint.3", "rubbish", nats.Header{"Nats-Rollup": {"sub"}})
+	p := expect(t, 1, "", env, "topology", "repair", "--yes")
+	if got := p.stdout.String(); !strings.HasPrefix(got, "refuse checkpoint of partition 3: message 1: decode checkpoint: ") || !strings.Contains(got, "choose with --from: \"oldest\"") {
+		t.Errorf("repair says %q, want that a choice is needed", got)
+	}
+	if got := p.stderr.String(); !strings.Contains(got, "1 of 1 repairs need a choice") {
+		t.Errorf("repair complains %q, want that a choice is needed", got)
+	}
+	if got := expect(t, 0, "", env, "status").stdout.String(); !strings.Contains(got, "\n! What no worker wrote has replaced the checkpoint of partition 3 ") {
+		t.Errorf("status says %q, want a warning", got)
+	}
+	want := "write checkpoint of partition 3: a new one, at update 0: message 1: "
+	for _, command := range []string{"repair --from newest", "repair --from newest --yes"} {
+		args := append([]string{"topology"}, strings.Fields(command)...)
+		if got := expect(t, 0, "", env, args...).stdout.String(); !strings.HasPrefix(got, want) {
+			t.Errorf("%s says %q, want %q", command, got, want)
+		}
+	}
+	if got := expect(t, 0, "", env, "topology", "repair").stdout.String(); got != "nothing to repair\n" {
+		t.Errorf("then repair says %q, want nothing to repair", got)
+	}
+	if got := expect(t, 2, "", env, "topology", "repair", "--from", "never").stderr.String(); !strings.Contains(got, `from is "never": want oldest, newest or the sequence of an update`) {
+		t.Errorf("repair from never complains %q, want the bound", got)
+	}
 }

@@ -76,7 +76,7 @@ func TestWrongUsage(t *testing.T) {
 func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition",
+		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition", "topology repair",
 		"status", "dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
 		"query current-states", "version", "help",
 	} {

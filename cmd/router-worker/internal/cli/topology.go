@@ -32,12 +32,13 @@ would lose data, nothing is changed, and the exit code is 1.`,
 	return p.group(
 		&cobra.Command{
 			Use:     "topology",
-			Short:   "Plan or apply the streams, change the number of partitions",
+			Short:   "Plan or apply the streams, change the number of partitions, repair checkpoints",
 			Example: "  router-worker topology plan --config config.yaml",
 		},
 		p.does(plan, p.changes((*stream.Topology).Plan)),
 		p.does(apply, p.changes((*stream.Topology).Apply)),
 		p.repartition(),
+		p.repair(),
 	)
 }
 
