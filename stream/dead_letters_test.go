@@ -83,6 +83,11 @@ func TestDeadLetterOfEachReason(t *testing.T) {
 		{wire.InvalidState, of("bob"), `{"user_id":"@bob:example.com","state":"asleep"}`, "state"},
 		{wire.SubjectMismatch, of("mallory"), update(bob, 1), `user_id is "@bob:example.com": want the user that subject presence.update.example%2Ecom.mallory names`},
 		{wire.SubjectMismatch, "presence.update.not%2eatoken.bob", update(bob, 1), "not%2eatoken"},
+		{
+			wire.SubjectMismatch, "presence.update.example%2ecom.bob", update(bob, 1),
+			`user_id is "@bob:example.com": want subject presence.update.example%2Ecom.bob: parse subject "presence.update.example%2ecom.bob": ` +
+				`invalid subject token "example%2ecom": "%2e" must be % and two upper-case hex digits`,
+		},
 		{wire.TooLarge, of("bob"), `{"user_id":"@bob:example.com","state":"online","status_msg":"` + strings.Repeat("x", 64<<10) + `"}`, "65536"},
 	}
 	s := newSite(t)
@@ -115,7 +120,7 @@ func TestDeadLetterOfEachReason(t *testing.T) {
 		}
 	}
 	received := sequences(s.deliveries(t))[alice]
-	if want := "[1 3 5 7 9 11 13]"; fmt.Sprint(received) != want {
+	if want := "[1 3 5 7 9 11 13 15]"; fmt.Sprint(received) != want {
 		t.Errorf("%s received %v, want the updates that are valid: %s", alice, received, want)
 	}
 }

@@ -64,13 +64,18 @@ func (r *router) decodeOne(u update) (presence.UserState, error) {
 		return presence.UserState{}, err
 	}
 	if !r.subjects.NamesUser(u.subject, state.UserID) {
-		front, _ := r.subjects.FrontDoor(u.subject)
-		return presence.UserState{}, &wire.InvalidError{
-			Reason: wire.SubjectMismatch,
-			Err:    fmt.Errorf("user_id is %q: want the user that subject %s names", state.UserID, front),
-		}
+		return presence.UserState{}, &wire.InvalidError{Reason: wire.SubjectMismatch, Err: r.mismatch(u.subject, state.UserID)}
 	}
 	return state, nil
+}
+
+// mismatch says why a stored subject does not name user.
+func (r *router) mismatch(stored string, user presence.UserID) error {
+	front, _ := r.subjects.FrontDoor(stored)
+	if _, err := r.subjects.ParseFrontDoor(front); err != nil {
+		return fmt.Errorf("user_id is %q: want subject %s: %w", user, r.subjects.Update(user), err)
+	}
+	return fmt.Errorf("user_id is %q: want the user that subject %s names", user, front)
 }
 
 func reason(err error) wire.Reason {

@@ -14,20 +14,36 @@ import (
 
 // traces follows updates that carry a W3C trace context: one span while the
 // update is routed, one while it is committed, and the context of the second in
-// its deliveries. Updates without one cost nothing.
+// its deliveries. A span that is not exported is no parent for a reader's: then the
+// deliveries have the context that the publisher sent. Updates without one cost
+// nothing.
 type traces struct {
 	tracer trace.Tracer
 }
 
 // tracing is the trace of one update: its route span, later its commit span.
 type tracing struct {
-	ctx  context.Context //nolint:containedctx // A span is handed on by its context only, and lives as long as its batch.
-	span trace.Span
+	ctx    context.Context //nolint:containedctx // A span is handed on by its context only, and lives as long as its batch.
+	span   trace.Span
+	header string // of the deliveries
 }
 
-func (t tracing) header() string {
+// begin returns the span named name under parent, whose header is the parent's if the
+// span is not exported: because it is not sampled, or because the tracer makes none
+// and hands the parent on.
+func (t traces) begin(parent tracing, name string, options ...trace.SpanStartOption) tracing {
+	above := trace.SpanContextFromContext(parent.ctx)
+	begun := tracing{header: parent.header}
+	begun.ctx, begun.span = t.tracer.Start(parent.ctx, name, options...)
+	if own := begun.span.SpanContext(); own.IsSampled() && own.SpanID() != above.SpanID() {
+		begun.header = traceparentOf(begun.ctx)
+	}
+	return begun
+}
+
+func traceparentOf(ctx context.Context) string {
 	carrier := make(propagation.MapCarrier, 1)
-	propagation.TraceContext{}.Inject(t.ctx, carrier)
+	propagation.TraceContext{}.Inject(ctx, carrier)
 	return carrier[traceHeader]
 }
 
@@ -42,11 +58,27 @@ func (t traces) route(ctx context.Context, updates []update) map[uint64]tracing 
 		if begun == nil {
 			begun = make(map[uint64]tracing)
 		}
-		parent := propagation.TraceContext{}.Extract(ctx, headerCarrier(u.header))
-		spanContext, span := t.tracer.Start(parent, "route", trace.WithAttributes(attribute.Int64("sequence", int64(u.sequence)))) //nolint:gosec // Sequences stay far below 2^63.
-		begun[u.sequence] = tracing{ctx: spanContext, span: span}
+		begun[u.sequence] = t.begin(published(ctx, u), "route", trace.WithAttributes(attribute.Int64("sequence", int64(u.sequence)))) //nolint:gosec // Sequences stay far below 2^63.
 	}
 	return begun
+}
+
+// traceparentLength is that of version 00, which all that is known of a later one fits.
+const traceparentLength = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+
+// published returns the context that u carries, with its header as it was sent. One
+// that no context can be read from, or that is longer than it needs to be, is not
+// handed on.
+func published(ctx context.Context, u update) tracing {
+	ctx = propagation.TraceContext{}.Extract(ctx, headerCarrier(u.header))
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return tracing{ctx: ctx}
+	}
+	header := u.header.Get(traceHeader)
+	if len(header) != traceparentLength {
+		header = traceparentOf(ctx)
+	}
+	return tracing{ctx: ctx, header: header}
 }
 
 // commit ends the route spans of b's updates and begins their commit spans.
@@ -57,8 +89,7 @@ func (t traces) commit(b batch) {
 	for _, u := range b.updates {
 		if routed, ok := b.traces[u.sequence]; ok {
 			routed.span.End()
-			ctx, span := t.tracer.Start(routed.ctx, "commit")
-			b.traces[u.sequence] = tracing{ctx: ctx, span: span}
+			b.traces[u.sequence] = t.begin(routed, "commit")
 		}
 	}
 }
@@ -88,7 +119,7 @@ func (b batch) trace(states []presence.UserState) string {
 			continue
 		}
 		if traced, ok := b.traces[published.Position]; ok {
-			return traced.header()
+			return traced.header
 		}
 	}
 	return ""

@@ -178,3 +178,29 @@ func TestTraceOfUpdateThatReachesNobodyEnds(t *testing.T) {
 		t.Errorf("reason is %s, want %s", kept.Letter.Reason, wire.Malformed)
 	}
 }
+
+func TestTraceContextOfSpansThatAreNotExported(t *testing.T) {
+	t.Parallel()
+	const ids = traceID + "-" + publisherID
+	tests := []struct{ name, sent, want string }{
+		{"not sampled", "00-" + ids + "-00", "00-" + ids + "-00"},
+		{"not sampled, with a flag of level 2", "00-" + ids + "-02", "00-" + ids + "-02"},
+		{"of a later version", "01-" + ids + "-00-" + strings.Repeat("x", 500), "00-" + ids + "-00"},
+	}
+	s := newSite(t)
+	_, tracer := newTracer()
+	w := s.start(t, toEach(t, alice), tracer)
+	for i, tt := range tests {
+		s.awaitPosition(t, s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), update(bob, i), nats.Header{"traceparent": {tt.sent}}))
+	}
+	w.stop(t)
+	got := s.deliveries(t)
+	if len(got) != len(tests) {
+		t.Fatalf("there are %d deliveries, want %d", len(got), len(tests))
+	}
+	for i, tt := range tests {
+		if traceparent := got[i].header.Get("traceparent"); traceparent != tt.want {
+			t.Errorf("%s: traceparent is %q, want %q", tt.name, traceparent, tt.want)
+		}
+	}
+}

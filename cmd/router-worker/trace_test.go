@@ -3,6 +3,7 @@ package main_test
 import (
 	"compress/gzip"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -117,6 +118,35 @@ func TestTracesGoFromTheUpdateToTheDelivery(t *testing.T) {
 			}
 			if !c.metrics["presence_router_deliveries"] && !c.metrics["presence_router_deliveries_total"] {
 				t.Errorf("collected are metrics %v, want those of the router", c.metrics)
+			}
+		})
+	}
+}
+
+func TestTraceparentIsKeptUnlessASpanIsExported(t *testing.T) {
+	t.Parallel()
+	c := startCollector(t)
+	const unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+	tests := []struct{ name, endpoint, traceparent string }{
+		{"no endpoint", "", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+		{"no endpoint, not sampled", "", unsampled},
+		{"not sampled", c.url, unsampled},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			env := append(withStreams(t), "ROUTER_WORKER_TELEMETRY_OTLP_ENDPOINT="+tt.endpoint, "ROUTER_WORKER_MODULES="+routed)
+			startWorker(t, env)
+			js := jetStream(t, urlOf(env))
+			publishRaw(t, js, "presence.update.example%2Ecom.bob", bobIsOnline, nats.Header{"traceparent": {tt.traceparent}})
+			eventually(t, func() error {
+				if got := deliveredTo(t, js, "example%2Ecom.alice"); len(got) != 1 {
+					return fmt.Errorf("delivered are updates %v, want 1", got)
+				}
+				return nil
+			})
+			if got := firstDelivery(t, js, "example%2Ecom.alice").Headers().Get("traceparent"); got != tt.traceparent {
+				t.Errorf("the delivery has traceparent %q, want %q of the publisher", got, tt.traceparent)
 			}
 		})
 	}

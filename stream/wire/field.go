@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 )
 
 // maxDepth is how deep the JSON of an update may nest.
@@ -43,14 +46,54 @@ func parseWhole(value []byte, most uint64) (uint64, bool) {
 }
 
 // parseTime returns the milliseconds since the epoch that the value of the field
-// named key holds, 0 for null.
+// named key holds, 0 for null. Some languages have floats only, so 1000.0 and 1e3 are
+// times too: exactly what the digits say, not what a float would make of them.
 func parseTime(key, value []byte) (int64, error) {
 	if isNull(value) {
 		return 0, nil
 	}
 	ms, ok := parseWhole(value, math.MaxInt64)
 	if !ok {
+		ms, ok = parseWholeFloat(value, math.MaxInt64)
+	}
+	if !ok {
 		return 0, fmt.Errorf("%s is %s, want an integer from 0 to %d", key, showJSON(value), int64(math.MaxInt64))
 	}
 	return int64(ms), nil //nolint:gosec // parseWhole holds it to MaxInt64.
+}
+
+// parseWholeFloat returns the value of a JSON number that is an integer from 0 to
+// most, whether or not it is written with a fraction or an exponent.
+func parseWholeFloat(value []byte, most uint64) (uint64, bool) {
+	mantissa, exponent := value, 0
+	if i := bytes.IndexAny(value, "eE"); i >= 0 {
+		mantissa, exponent = value[:i], parseExponent(value[i+1:])
+	}
+	unsigned, negative := bytes.CutPrefix(mantissa, []byte("-"))
+	whole, fraction, _ := bytes.Cut(unsigned, []byte("."))
+	digits := bytes.TrimLeft(slices.Concat(whole, fraction), "0")
+	digits, zeros := bytes.TrimRight(digits, "0"), len(digits)
+	zeros += exponent - len(fraction) - len(digits) // that follow the last digit which is none
+	switch {
+	case len(digits) == 0:
+		return 0, true
+	case negative || zeros < 0 || len(digits)+zeros > maxDigits:
+		return 0, false
+	default:
+		return parseWhole(append(digits, "0000000000000000000"[:zeros]...), most)
+	}
+}
+
+// maxDigits is how many digits the largest time has.
+const maxDigits = len("9223372036854775807")
+
+// parseExponent returns the exponent of a JSON number, or one that makes a time of no
+// number but 0 if it is larger: no update has as many digits.
+func parseExponent(value []byte) int {
+	const most = 1 << 30
+	exponent, err := strconv.Atoi(string(value))
+	if err != nil || max(exponent, -exponent) > most {
+		return most
+	}
+	return exponent
 }

@@ -2,11 +2,14 @@ package wire_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -27,6 +30,9 @@ func FuzzDecodeUpdate(f *testing.F) {
 		`{"user_id":"@a:b","state":"busy","last_active_ts":-0,"x":[1.5e-3,{"y":[]}],"USER_ID":1}`,
 		`{"user_id":null,"state":3,"last_active_ts":9223372036854775808}`, `{"state":"a","state":"b"}`,
 		strings.Repeat(`{"a":[`, 40), "{\"a\":\"\xff\"}", `{"":1e700}`,
+		`{"user_id":"@a:b","state":"busy","last_active_ts":1000.0,"last_user_sync_ts":1.5e1,"last_federation_update_ts":-0.0e9}`,
+		`{"user_id":"@a:b","state":"busy","last_active_ts":10.01}`, `{"user_id":"@a:b","state":"busy","last_active_ts":9223372036854775807.0e+0}`,
+		`{"user_id":"@a:b","state":"busy","last_active_ts":1e99999999999999999999}`,
 	} {
 		f.Add([]byte(data))
 	}
@@ -133,23 +139,23 @@ func referenceMembers(data []byte) (map[string]json.RawMessage, bool) {
 
 func referenceState(members map[string]json.RawMessage) (presence.UserState, wire.Reason) {
 	var fields struct {
-		LastActive           int64   `json:"last_active_ts"`
-		LastFederationUpdate int64   `json:"last_federation_update_ts"`
-		LastUserSync         int64   `json:"last_user_sync_ts"`
-		StatusMsg            *string `json:"status_msg"`
-		CurrentlyActive      bool    `json:"currently_active"`
+		LastActive           wholeNumber `json:"last_active_ts"`
+		LastFederationUpdate wholeNumber `json:"last_federation_update_ts"`
+		LastUserSync         wholeNumber `json:"last_user_sync_ts"`
+		StatusMsg            *string     `json:"status_msg"`
+		CurrentlyActive      bool        `json:"currently_active"`
 	}
 	var user, state *string
 	userErr, stateErr := json.Unmarshal(orNull(members["user_id"]), &user), json.Unmarshal(orNull(members["state"]), &state)
 	delete(members, "user_id")
 	delete(members, "state")
 	rest, _ := json.Marshal(members)
-	if err := json.Unmarshal(rest, &fields); err != nil || min(fields.LastActive, fields.LastFederationUpdate, fields.LastUserSync) < 0 {
+	if err := json.Unmarshal(rest, &fields); err != nil {
 		return presence.UserState{}, wire.Malformed
 	}
 	s := presence.UserState{
-		LastActive: fields.LastActive, LastFederationUpdate: fields.LastFederationUpdate,
-		LastUserSync: fields.LastUserSync, CurrentlyActive: fields.CurrentlyActive,
+		LastActive: int64(fields.LastActive), LastFederationUpdate: int64(fields.LastFederationUpdate),
+		LastUserSync: int64(fields.LastUserSync), CurrentlyActive: fields.CurrentlyActive,
 	}
 	if fields.StatusMsg != nil {
 		s.StatusMsg = presence.Status(*fields.StatusMsg)
@@ -166,6 +172,33 @@ func referenceState(members map[string]json.RawMessage) (presence.UserState, wir
 	}
 	s.State = presence.State(*state)
 	return s, ""
+}
+
+// wholeNumber is a time, read by math/big.
+type wholeNumber int64
+
+func (w *wholeNumber) UnmarshalJSON(data []byte) error {
+	text := string(data)
+	if text == "null" {
+		return nil
+	}
+	if data[0] == '"' || data[0] == '[' || data[0] == '{' || data[0] == 't' || data[0] == 'f' {
+		return errors.New("no number")
+	}
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
+	if !strings.ContainsAny(mantissa, "123456789") {
+		*w = 0
+		return nil
+	}
+	if power, err := strconv.Atoi(cmp.Or(exponent, "0")); err != nil || power > 2*maxUpdateBytes || power < -2*maxUpdateBytes {
+		return errors.New("far from any time")
+	}
+	number, ok := new(big.Rat).SetString(text)
+	if !ok || !number.IsInt() || number.Sign() < 0 || !number.Num().IsInt64() {
+		return errors.New("no time")
+	}
+	*w = wholeNumber(number.Num().Int64())
+	return nil
 }
 
 func orNull(value json.RawMessage) json.RawMessage {

@@ -23,6 +23,8 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
 )
@@ -37,9 +39,11 @@ type Identity struct {
 // an OTLP endpoint.
 type Telemetry struct {
 	Meters  *sdkmetric.MeterProvider
-	Tracers *sdktrace.TracerProvider
-	Version string       // of the program
-	Metrics http.Handler // in the format of Prometheus
+	Tracers trace.TracerProvider // that makes no spans where none are sent
+	Version string               // of the program
+	Metrics http.Handler         // in the format of Prometheus
+
+	exporting *sdktrace.TracerProvider
 }
 
 // StartTelemetry starts telemetry. Metrics and traces are sent over HTTP to the
@@ -68,17 +72,22 @@ func StartTelemetry(ctx context.Context, c config.Telemetry, id Identity, enviro
 	if err != nil {
 		return nil, err
 	}
-	return &Telemetry{
-		Meters:  sdkmetric.NewMeterProvider(append(meters, sent.meters...)...),
-		Tracers: sdktrace.NewTracerProvider(append(tracers, sent.tracers...)...),
-		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Version: id.Version,
-	}, nil
+	t := &Telemetry{
+		Meters:    sdkmetric.NewMeterProvider(append(meters, sent.meters...)...),
+		Tracers:   noop.NewTracerProvider(),
+		Metrics:   promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Version:   id.Version,
+		exporting: sdktrace.NewTracerProvider(append(tracers, sent.tracers...)...),
+	}
+	if len(sent.tracers) > 0 {
+		t.Tracers = t.exporting
+	}
+	return t, nil
 }
 
 // Shutdown sends what is not sent yet, while ctx lasts.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	if err := errors.Join(t.Tracers.Shutdown(ctx), t.Meters.Shutdown(ctx)); err != nil {
+	if err := errors.Join(t.exporting.Shutdown(ctx), t.Meters.Shutdown(ctx)); err != nil {
 		return fmt.Errorf("send the last telemetry: %w", err)
 	}
 	return nil
