@@ -21,6 +21,10 @@ var ErrNoDeadLetter = errors.New("no such dead letter")
 // whole update.
 var ErrTruncated = errors.New("dead letter is truncated")
 
+// ErrForeignLetters is wrapped by the error about messages among the dead letters that
+// are none, such as an acknowledgement that somebody had the server store there.
+var ErrForeignLetters = errors.New("no dead letters")
+
 // DeadLetters gives access to the dead letters that are kept.
 type DeadLetters struct {
 	js       jetstream.JetStream
@@ -45,7 +49,9 @@ func NewDeadLetters(js jetstream.JetStream, prefix string) (*DeadLetters, error)
 }
 
 // All yields the dead letters with reason, of every reason where it is empty,
-// oldest first, that are kept when it is called. An error ends it.
+// oldest first, that are kept when it is called. An error ends it. Messages that are no
+// dead letters are passed over; if there were some, the last error wraps
+// ErrForeignLetters.
 func (d *DeadLetters) All(ctx context.Context, reason wire.Reason) iter.Seq2[KeptLetter, error] {
 	return func(yield func(KeptLetter, error) bool) {
 		if err := d.each(ctx, reason, func(k KeptLetter) bool { return yield(k, nil) }); err != nil {
@@ -73,6 +79,7 @@ func (d *DeadLetters) each(ctx context.Context, reason wire.Reason, yield func(K
 		return fmt.Errorf("read stream %s: %w", d.subjects.DeadStream(), err)
 	}
 	defer messages.Stop()
+	var foreign foreignLetters
 	for range info.NumPending {
 		m, err := messages.Next(jetstream.NextMaxWait(apiTimeout))
 		if err = errors.Join(err, ctx.Err()); err != nil {
@@ -84,13 +91,35 @@ func (d *DeadLetters) each(ctx context.Context, reason wire.Reason, yield func(K
 		}
 		kept, err := decodeKept(meta.Sequence.Stream, meta.Timestamp, m.Data())
 		if err != nil {
-			return err
-		}
-		if !yield(kept) || meta.NumPending == 0 {
+			foreign.add(err)
+		} else if !yield(kept) {
 			return nil
 		}
+		if meta.NumPending == 0 {
+			break
+		}
 	}
-	return nil
+	return foreign.err()
+}
+
+// foreignLetters counts messages that are no dead letters.
+type foreignLetters struct {
+	count int
+	first error
+}
+
+func (f *foreignLetters) add(err error) {
+	f.count++
+	if f.first == nil {
+		f.first = err
+	}
+}
+
+func (f *foreignLetters) err() error {
+	if f.count == 0 {
+		return nil
+	}
+	return fmt.Errorf("messages passed over that are %w: %d; the first: %w", ErrForeignLetters, f.count, f.first)
 }
 
 // Get returns one dead letter, or an error wrapping ErrNoDeadLetter.

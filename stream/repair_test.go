@@ -180,6 +180,25 @@ func TestForgedLayoutRecord(t *testing.T) {
 // guessed: no worker serves the new partitions before the old ones are done.
 func TestForgedLayoutRecordWithinARepartition(t *testing.T) {
 	t.Parallel()
+	for name, forge := range map[string]func(*testing.T, *site){
+		"no record": func(t *testing.T, s *site) {
+			t.Helper()
+			s.forgeLayout(t, 10)
+		},
+		"one from before": func(t *testing.T, s *site) {
+			t.Helper()
+			s.publishRaw(t, s.subjects.LayoutRecord(), `{"serving":{"generation":0,"partitions":4}}`, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testLayoutRecordWithinARepartition(t, forge)
+		})
+	}
+}
+
+func testLayoutRecordWithinARepartition(t *testing.T, forge func(*testing.T, *site)) {
+	t.Helper()
 	s := newSite(t, shared)
 	w := s.newWorkerToAlice(t)
 	w.run(t)
@@ -189,7 +208,8 @@ func TestForgedLayoutRecordWithinARepartition(t *testing.T) {
 	if _, err := s.repartition(t, 6, 0); err == nil {
 		t.Fatal("repartition = nil, want that it waits for workers")
 	}
-	s.forgeLayout(t, 7)
+	s.publishToAll(t, 6, 3) // which wait
+	forge(t, s)
 	s.config.Worker.StartTimeout = time.Second
 	started := s.newWorkerToAlice(t)
 	started.run(t)
@@ -220,11 +240,12 @@ func TestForgedLayoutRecordStopsTheRepartition(t *testing.T) {
 	w.run(t)
 	s.awaitAll(t, s.publishToAll(t, 0, 3))
 	s.forge(t, s.subjects.In(7).Checkpoint(3), bob, 100) // no layout is of generation 7
+	s.forge(t, "presence.checkpoint.none", bob, 101)
 	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Second,
 		Progress: func(p stream.Progress) {
 			if p == (stream.Progress{Step: stream.Switch, Total: 6}) {
-				s.forgeLayout(t, 101)
+				s.forgeLayout(t, 102)
 			}
 		},
 	})
@@ -236,7 +257,7 @@ func TestForgedLayoutRecordStopsTheRepartition(t *testing.T) {
 	}
 	s.awaitLayout(t, wire.Layout{Partitions: sharedPartitions})
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
-	s.publishToAll(t, 102, 3)
+	s.publishToAll(t, 103, 3)
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
 	w.stop(t)
 	wantEachOnce(t, s.deliveries(t), s.updatesStream(t).CachedInfo().State.LastSeq)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/presence-router/presence-router/internal/natstest"
 )
 
@@ -137,5 +139,40 @@ func TestDeadPurge(t *testing.T) {
 	}
 	if got := expect(t, 0, "", env, "dead", "list").stdout.String(); got != "no dead letters\n" {
 		t.Errorf("then dead list shows %q", got)
+	}
+}
+
+// What the server stored among the dead letters for somebody who named them as the
+// reply subject is passed over.
+func TestForgedDeadLetter(t *testing.T) {
+	t.Parallel()
+	env := withDeadLetters(t)
+	js := jetStream(t, urlOf(env))
+	update := &nats.Msg{
+		Subject: "presence.update.example%2Ecom.bob", Reply: "presence.dead.malformed", Data: []byte(`{"user_id":"@bob:example.com","state":"online"}`),
+	}
+	if err := js.Conn().PublishMsg(update); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if got := natstest.Count(t, js, "PRESENCE_DEAD", ">"); got != 4 {
+			return fmt.Errorf("%d messages in PRESENCE_DEAD, want 4", got)
+		}
+		return nil
+	})
+	const note = "messages passed over that are no dead letters: 1; the first: decode dead letter 4: decode dead letter: reason is missing"
+	p := expect(t, 0, "", env, "dead", "list", "--json")
+	if got := p.stdout.String(); strings.Count(got, "\n") != 3 {
+		t.Errorf("dead list says %q, want the 3 letters", got)
+	}
+	if got := p.stderr.String(); !strings.Contains(got, note) {
+		t.Errorf("dead list notes %q, want %q", got, note)
+	}
+	p = expect(t, 0, "", env, "dead", "requeue", "--all", "--json")
+	if got := p.stdout.String(); strings.Count(got, "\n") != 3 {
+		t.Errorf("dead requeue --all says %q, want the 3 letters", got)
+	}
+	if got := p.stderr.String(); !strings.Contains(got, note) {
+		t.Errorf("dead requeue --all notes %q, want %q", got, note)
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -114,7 +115,7 @@ func (p *program) deadRequeue() *cobra.Command {
 		}
 		return p.withLetters(ctx, func(ctx context.Context, letters *stream.DeadLetters) error {
 			if all {
-				if ids, err = everyID(ctx, letters, reason); err != nil {
+				if ids, err = p.everyID(ctx, letters, reason); err != nil {
 					return err
 				}
 			}
@@ -123,15 +124,27 @@ func (p *program) deadRequeue() *cobra.Command {
 	})
 }
 
-func everyID(ctx context.Context, letters *stream.DeadLetters, reason wire.Reason) ([]uint64, error) {
+func (p *program) everyID(ctx context.Context, letters *stream.DeadLetters, reason wire.Reason) ([]uint64, error) {
 	var ids []uint64
 	for kept, err := range letters.All(ctx, reason) {
+		if p.passesOver(err) {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, kept.ID)
 	}
 	return ids, nil
+}
+
+// passesOver notes an error about messages that are no dead letters.
+func (p *program) passesOver(err error) bool {
+	if !errors.Is(err, stream.ErrForeignLetters) {
+		return false
+	}
+	p.note("%s", terminal.Escape(err.Error()))
+	return true
 }
 
 // requeue goes on after a letter that cannot be requeued.

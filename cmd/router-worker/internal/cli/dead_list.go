@@ -50,6 +50,9 @@ func (p *program) listLetters(ctx context.Context, letters *stream.DeadLetters, 
 	defer table.Flush() //nolint:errcheck // Nobody reads stdout any more.
 	listed := 0
 	for kept, err := range letters.All(ctx, reason) {
+		if p.passesOver(err) {
+			break
+		}
 		if err != nil {
 			return err
 		}
