@@ -38,12 +38,16 @@ func newTelemetry(meters metric.MeterProvider, tracers trace.TracerProvider) (te
 // forRouter returns the part of t that measures the router of that name.
 func (t telemetry) forRouter(name string) routerTelemetry {
 	router := attribute.String("router", name)
-	return routerTelemetry{
+	r := routerTelemetry{
 		telemetry: t,
 		router:    router,
 		measured:  metric.WithAttributeSet(attribute.NewSet(router)),
 		traced:    trace.WithAttributes(router),
 	}
+	for _, kind := range []FailureKind{KindError, KindPanic, KindTimeout, KindInvalid, KindCancelled} {
+		r.count(context.Background(), kind, 0) //nolint:forbidigo // A Dispatcher is made without a context, and counting needs none.
+	}
+	return r
 }
 
 // routerTelemetry measures the calls of one router.
@@ -63,7 +67,12 @@ func (t routerTelemetry) start(ctx context.Context, question string) (context.Co
 
 // failed counts a failure, also one without a call.
 func (t routerTelemetry) failed(ctx context.Context, kind FailureKind) {
-	t.errors.Add(ctx, 1, metric.WithAttributes(t.router, attribute.String("kind", string(kind))))
+	t.count(ctx, kind, 1)
+}
+
+// count counts failures; a counter exists once it is counted, also by 0.
+func (t routerTelemetry) count(ctx context.Context, kind FailureKind, failures int64) {
+	t.errors.Add(ctx, failures, metric.WithAttributes(t.router, attribute.String("kind", string(kind))))
 }
 
 // measurement is one call that is under way.

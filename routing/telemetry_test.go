@@ -44,8 +44,8 @@ func TestMetrics(t *testing.T) {
 		for _, point := range failures.DataPoints {
 			counts[value(point.Attributes, "router")+" "+value(point.Attributes, "kind")] = point.Value
 		}
-		if len(counts) != 4 || counts["bad timeout"] != 1 || counts["bad cancelled"] != 1 || counts["after cancelled"] != 1 {
-			t.Errorf("failures by router and kind %v, want 1 timeout of bad and 1 cancelled of each", counts)
+		if len(counts) != 3*5 || counts["bad timeout"] != 1 || counts["bad cancelled"] != 1 || counts["after cancelled"] != 1 {
+			t.Errorf("failures by router and kind %v, want 1 timeout of bad and 1 cancelled of each, and every kind", counts)
 		}
 	})
 }

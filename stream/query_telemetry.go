@@ -6,6 +6,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // codeAnswered is the code of a query that was answered without an error.
@@ -27,6 +29,14 @@ func (t *telemetry) forQuery(name string) queryTelemetry {
 		query:     query,
 		named:     metric.WithAttributeSet(attribute.NewSet(query)),
 		answered:  metric.WithAttributeSet(attribute.NewSet(query, attribute.Int("code", codeAnswered))),
+	}
+}
+
+// begin has the counters of all codes exist.
+func (t queryTelemetry) begin(ctx context.Context) {
+	t.queries.Add(ctx, 0, t.answered)
+	for _, code := range []wire.Code{wire.CodeInvalid, wire.CodeNotLocal, wire.CodeTooLarge, wire.CodeRoutersFailed, wire.CodeUnavailable} {
+		t.queries.Add(ctx, 0, metric.WithAttributes(t.query, attribute.Int("code", int(code))))
 	}
 }
 

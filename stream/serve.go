@@ -38,8 +38,7 @@ func (w *Worker) serve(take, work context.Context, partition partitionID, limit 
 // serveClaim serves one claim until take ends, then returns nil, or the partition
 // is lost, then returns the reason and what this worker knows of it.
 func (w *Worker) serveClaim(take, work context.Context, c claim) (earlier, error) {
-	w.telemetry.owned.Add(work, 1)
-	defer w.telemetry.owned.Add(context.WithoutCancel(work), -1)
+	defer w.telemetry.claimed(work, c.partition.number)()
 	take, stopTaking := context.WithCancelCause(take)
 	work, stopWork := context.WithCancelCause(work)
 	defer stopWork(nil)

@@ -8,6 +8,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 const scope = "github.com/presence-router/presence-router/stream"
@@ -57,6 +59,19 @@ func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry,
 	}
 	m.observed("presence_router_partition_pending", "Updates of a partition of this worker that are not done, as the server counted them within the last seconds.", pending)
 	return t, m.err
+}
+
+// begin has the counters whose labels are known exist from the start: a rate is not
+// seen of a counter that begins with 1.
+func (t *telemetry) begin(ctx context.Context) {
+	t.deliveries.Add(ctx, 0)
+	t.replayed.Add(ctx, 0)
+	for _, reason := range wire.Reasons() {
+		t.deadLetters.Add(ctx, 0, metric.WithAttributes(attribute.String("reason", string(reason))))
+	}
+	for _, name := range wire.Queries() {
+		t.forQuery(name).begin(ctx)
+	}
 }
 
 // maker makes instruments and keeps the first error.
@@ -140,6 +155,19 @@ func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, 
 func (t *telemetry) committed(ctx context.Context, took time.Duration, messages int) {
 	t.commits.Record(ctx, took.Seconds())
 	t.messages.Record(ctx, int64(messages))
+}
+
+// claimed counts a partition that this worker serves until released is called. Its
+// counters exist from then on.
+func (t *telemetry) claimed(ctx context.Context, partition int) (released func()) {
+	t.owned.Add(ctx, 1)
+	of := attribute.Int("partition", partition)
+	t.fences.Add(ctx, 0, metric.WithAttributes(of))
+	t.foreign.Add(ctx, 0, metric.WithAttributes(of))
+	for _, outcome := range []string{outcomeRouted, outcomeDead} {
+		t.updates.Add(ctx, 0, metric.WithAttributes(of, attribute.String("outcome", outcome)))
+	}
+	return func() { t.owned.Add(context.WithoutCancel(ctx), -1) }
 }
 
 func (t *telemetry) fenced(ctx context.Context, partition int) {

@@ -157,6 +157,7 @@ func (w *Worker) Ready() error {
 // work is left after worker.stop_timeout, and one that wraps ErrReplaced once
 // another worker was started under its ID. Run is called once.
 func (w *Worker) Run(ctx context.Context) error {
+	w.telemetry.begin(ctx)
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}

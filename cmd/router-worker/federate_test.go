@@ -103,6 +103,9 @@ func TestFederateSends(t *testing.T) {
 	t.Parallel()
 	a := withAbroad(t)
 	p := a.federate(t)
+	awaitMetric(t, p, `presence_router_sender_states_total{outcome="stale"} 0`+"\n")
+	awaitMetric(t, p, `presence_router_sender_batches_total{outcome="unknown"} 0`+"\n")
+	awaitMetric(t, p, "presence_router_sender_malformed_deliveries_total 0\n")
 	a.says(t, "lunch ☕", 0)
 	received := a.next(t)
 	if push := wantBob(t, received, "lunch ☕"); push.LastActiveAgo != nil {

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 )
+
+var fencedOnce = regexp.MustCompile(`presence_router_fenced_total{partition="\d"} 1\n`)
 
 var httpAddress = regexp.MustCompile(`msg="serving HTTP" address=(\S+)`)
 
@@ -190,7 +193,12 @@ func TestRunServesHTTP(t *testing.T) {
 	publishRaw(t, js, "presence.update.example%2Ecom.bob", "{", nil)
 	wantAnswer(t, p, "/readyz", "ready\n")
 	fence(t, js)
-	awaitMetric(t, p, "presence_router_fenced_total")
+	eventually(t, func() error {
+		if _, metrics := get(t, p, "/metrics"); !fencedOnce.MatchString(metrics) {
+			return errors.New("no partition is fenced")
+		}
+		return nil
+	})
 	metrics := awaitMetric(t, p, "presence_router_partition_pending")
 	for _, want := range []string{
 		`presence_router_updates_total{outcome="routed",partition="`,
@@ -236,6 +244,24 @@ func wantAnswer(t *testing.T, p *process, path, want string) {
 	t.Helper()
 	if code, body := get(t, p, path); code != http.StatusOK || !strings.Contains(body, want) {
 		t.Errorf("%s answers %d: %q, want 200 and %q", path, code, body, want)
+	}
+}
+
+func TestCountersExistFromTheStart(t *testing.T) {
+	t.Parallel()
+	_, p := withWorker(t, routed)
+	_, metrics := get(t, p, "/metrics")
+	for _, want := range []string{
+		`presence_router_dead_letters_total{reason="malformed"} 0`, `presence_router_dead_letters_total{reason="router_failed"} 0`,
+		`presence_router_fenced_total{partition="0"} 0`, `presence_router_fenced_total{partition="3"} 0`,
+		`presence_router_updates_total{outcome="routed",partition="0"} 0`, `presence_router_updates_total{outcome="dead_letter",partition="3"} 0`,
+		`presence_router_router_errors_total{kind="error",router="static"} 0`, `presence_router_router_errors_total{kind="timeout",router="static"} 0`,
+		`presence_router_queries_total{code="200",query="current_states"} 0`, `presence_router_queries_total{code="503",query="interested_users"} 0`,
+		"presence_router_deliveries_total 0", "presence_router_replayed_deliveries_total 0",
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("/metrics lacks %s", want)
+		}
 	}
 }
 

@@ -74,6 +74,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = unobserve() }()
+	s.outbox.meters.begin(ctx)
 	finishing, finish := context.WithCancel(context.WithoutCancel(ctx))
 	defer finish()
 	var taking, keeping sync.WaitGroup

@@ -78,6 +78,9 @@ func newTelemetry(meter metric.Meter) (*telemetry, error) {
 	return &telemetry{malformed: malformed, delays: delays}, nil
 }
 
+// begin has the counter exist from the start.
+func (t *telemetry) begin(ctx context.Context) { t.malformed.Add(ctx, 0) }
+
 func (t *telemetry) delayed(ctx context.Context, d time.Duration) { t.delays.Record(ctx, d.Seconds()) }
 
 func (t *telemetry) noDelivery(ctx context.Context) { t.malformed.Add(ctx, 1) }
@@ -134,10 +137,10 @@ func (g gauges) show(to metric.Observer, c counts) {
 	to.ObserveInt64(g.deliveries, c.deliveries)
 	to.ObserveInt64(g.destinations, c.destinations, metric.WithAttributes(attribute.String("state", "waiting")))
 	to.ObserveInt64(g.destinations, c.failing, metric.WithAttributes(attribute.String("state", "failing")))
-	for what, n := range c.stateOutcomes {
-		to.ObserveInt64(g.stateOutcomes, n, metric.WithAttributes(attribute.String("outcome", string(what))))
+	for _, what := range []outcome{sent, merged, stale, deferred, unsendable} { // also those that are 0
+		to.ObserveInt64(g.stateOutcomes, c.stateOutcomes[what], metric.WithAttributes(attribute.String("outcome", string(what))))
 	}
-	for what, n := range c.batchOutcomes {
-		to.ObserveInt64(g.batchOutcomes, n, metric.WithAttributes(attribute.String("outcome", string(what))))
+	for _, what := range []outcome{sent, unsent, unknown} {
+		to.ObserveInt64(g.batchOutcomes, c.batchOutcomes[what], metric.WithAttributes(attribute.String("outcome", string(what))))
 	}
 }
