@@ -172,3 +172,29 @@ func TestSenderSaysThatItIsNotConnected(t *testing.T) {
 	})
 	stop()
 }
+
+func TestDestinationThatWorksIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	made := s.run(t, config(), far.send)
+	for i := range uint64(3) {
+		s.commit(t, eva, says(i+1, "line"))
+	}
+	eventually(t, "line about a destination", func() bool { return len(made.log.lines(t, "destination works")) >= 1 })
+	s.commit(t, "@zoe:elsewhere.net", says(4, "line"))
+	eventually(t, "line about each destination", func() bool { return len(made.log.lines(t, "destination works")) >= 2 })
+	far.answers(unreachable)
+	s.commit(t, eva, says(5, "line"))
+	eventually(t, "failure", func() bool { return len(made.log.lines(t, "destination fails")) == 1 })
+	far.takes()
+	made.awaitHeld(t, 0)
+	eventually(t, "end of the failure", func() bool { return len(made.log.lines(t, "destination works again")) == 1 })
+	var got []string
+	for _, line := range made.log.lines(t, "destination works") {
+		got = append(got, fmt.Sprint(line.Level, " ", line.Message, ": ", line.Destination))
+	}
+	want := []string{"INFO destination works: somewhere.org", "INFO destination works: elsewhere.net", "INFO destination works again: somewhere.org"}
+	if !slices.Equal(got, want) {
+		t.Errorf("logged is %q, want %q", got, want)
+	}
+}

@@ -26,7 +26,8 @@ type outbox struct {
 	lanes    map[route]*lane
 	schedule schedule
 	recent   recent
-	rotated  time.Time // begin of the current period of recent
+	rotated  time.Time      // begin of the current period of recent
+	working  map[route]bool // that were sent on; bounded
 	states   int
 	bytes    int64
 	became   tally // states
@@ -43,7 +44,7 @@ func newOutbox(c Config, now func() time.Time, meters *telemetry) *outbox {
 		config: c, now: now, meters: meters, seed: maphash.MakeSeed(), names: newNamer(),
 		origins: make(map[presence.ServerName]bool),
 		held:    make(map[uint64]*delivery), lanes: make(map[route]*lane), recent: newRecent(c.MaxStates), rotated: time.Now(),
-		became: make(tally), handed: make(tally),
+		became: make(tally), handed: make(tally), working: make(map[route]bool),
 		room: make(chan struct{}), wake: newSignal(), acks: newSignal(),
 	}
 	for _, origin := range c.Origins {

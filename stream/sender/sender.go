@@ -131,8 +131,8 @@ func (s *Sender) handOver(ctx context.Context) {
 	sends.Wait()
 }
 
-// attempt hands a batch over. Of a destination that fails only the first failure is
-// logged, and that it is over.
+// attempt hands a batch over. Of a destination the first success is logged, and of one
+// that fails the first failure, and that it is over.
 func (s *Sender) attempt(ctx context.Context, l *lane, batch Batch) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -147,6 +147,8 @@ func (s *Sender) attempt(ctx context.Context, l *lane, batch Batch) {
 		log.Info("destination fails, trying again later", "pause", before.pause, "error", err)
 	case err == nil && before.failures > 0:
 		log.Info("destination works again", "failures", before.failures, "given_up", before.stale)
+	case before.isFirst:
+		log.Info("destination works", "states", batch.States)
 	case err != nil:
 		log.Debug("destination still fails", "batch", batch.ID, "states", batch.States, "failures", before.failures+1,
 			"pause", before.pause, "error", err)

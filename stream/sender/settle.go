@@ -11,6 +11,7 @@ type settled struct {
 	failures int           // in a row, before this one
 	stale    int           // states given up meanwhile
 	pause    time.Duration // until the next one
+	isFirst  bool          // that was sent on its route
 }
 
 // settle notes how sending l's batch went.
@@ -27,6 +28,7 @@ func (o *outbox) settle(ctx context.Context, l *lane, err error) settled {
 		o.leave(l)
 		return s
 	case what == sent:
+		s.isFirst = o.works(l.route)
 		o.sent(ctx, l)
 	case what == unsent:
 		o.takeBack(l)
@@ -41,6 +43,19 @@ func (o *outbox) settle(ctx context.Context, l *lane, err error) settled {
 	o.leave(l)
 	o.left()
 	return s
+}
+
+// maxWorking bounds the routes that are known to work.
+const maxWorking = 10_000
+
+// works notes that a route works, and reports whether that is news. Routes beyond the
+// bound are not.
+func (o *outbox) works(r route) bool {
+	if o.working[r] || len(o.working) == maxWorking {
+		return false
+	}
+	o.working[r] = true
+	return true
 }
 
 func batchOutcome(err error) outcome {
