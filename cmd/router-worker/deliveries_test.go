@@ -80,6 +80,22 @@ func TestDeliveries(t *testing.T) {
 	}
 }
 
+func TestDeliveriesCountsDeliveriesOnly(t *testing.T) {
+	t.Parallel()
+	env := withStreams(t)
+	js := jetStream(t, urlOf(env))
+	publishRaw(t, js, "presence.deliver.local.0.example%2Ecom.alice", "{", nil)
+	startWorker(t, append(env, "ROUTER_WORKER_MODULES="+routed))
+	publishRaw(t, js, "presence.update.example%2Ecom.bob", bobIsOnline, nil)
+	p := expect(t, 0, "", env, "deliveries", "--all", "--count", "1", "--user", "@alice:example.com")
+	if got := p.stdout.String(); strings.Count(got, "@bob:example.com") != 1 {
+		t.Errorf("deliveries --count 1 shows %q, want the one delivery", got)
+	}
+	if got := p.stderr.String(); strings.Count(got, "\n") != 2 {
+		t.Errorf("deliveries notes %q, want what it follows and the message that is no delivery", got)
+	}
+}
+
 func TestDeliveriesFollowsNewOnes(t *testing.T) {
 	t.Parallel()
 	env, _ := withWorker(t, routed)

@@ -110,12 +110,13 @@ func (p *program) showDeliveries(ctx context.Context, s *session, selection clie
 	p.note("following %s, Ctrl-C ends", terminal.Escape(s.client.Filter(selection)))
 	seen := 0
 	for d, err := range s.client.Deliveries(ctx, selection, after) {
-		if err != nil && !p.noted(err) {
+		if err != nil {
+			if p.noted(err) {
+				continue
+			}
 			return endOfFollowing(err)
 		}
-		if err == nil {
-			p.showDelivery(d)
-		}
+		p.showDelivery(d)
 		if seen++; seen == flags.count {
 			break
 		}
