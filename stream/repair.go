@@ -126,18 +126,21 @@ func (r *Repair) Plan(ctx context.Context) ([]Mend, error) {
 }
 
 // Apply writes what Plan returns, and returns it. What is refused is left alone, and
-// the error then wraps ErrRefused. Nothing is written if anybody else has written
-// there since it was read.
+// the error then wraps ErrRefused. Where anybody else has written since it was read,
+// such as a worker, nothing is written, and that is no error.
 func (r *Repair) Apply(ctx context.Context) ([]Mend, error) {
 	mends, err := r.Plan(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range mends {
+	for i, m := range mends {
 		if m.Refused != "" {
 			continue
 		}
-		if err := m.do(ctx); err != nil {
+		err := m.do(ctx)
+		if refused(err) || errors.Is(err, errChanged) {
+			mends[i].Write = "nothing, as somebody wrote there meanwhile"
+		} else if err != nil {
 			return mends, fmt.Errorf("write the %s again: %w", m.What, err)
 		}
 	}
