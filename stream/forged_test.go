@@ -385,7 +385,8 @@ func TestCheckpointOfNoWorker(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, shared)
-			w := s.newWorkerToAlice(t)
+			reader, meter := newMeter()
+			w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))}, meter)
 			w.run(t)
 			last := s.publishToAll(t, 0, 5)
 			s.awaitAll(t, last)
@@ -400,6 +401,9 @@ func TestCheckpointOfNoWorker(t *testing.T) {
 			last = s.publishToAll(t, 5, 5)
 			s.awaitAll(t, last)
 			w.log.await(t, foreignLine, "partition=1 ", tt.want)
+			if n := collect(t, reader).values["presence_router_foreign_checkpoints{partition=1}"]; n != 1 {
+				t.Errorf("%d foreign checkpoints of partition 1 are counted, want 1", n)
+			}
 			s.wantRepaired(t)
 			w.stop(t)
 			wantEachOnce(t, s.deliveries(t), last)

@@ -245,11 +245,12 @@ func TestForgedLayoutRecordStopsTheRepartition(t *testing.T) {
 	s.awaitAll(t, s.publishToAll(t, 0, 3))
 	s.forge(t, s.subjects.In(7).Checkpoint(3), bob, 100) // no layout is of generation 7
 	s.forge(t, "presence.checkpoint.none", bob, 101)
+	s.forge(t, s.subjects.In(1).Checkpoint(2), bob, 102) // which the next layout gets
 	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Second,
 		Progress: func(p stream.Progress) {
 			if p == (stream.Progress{Step: stream.Switch, Total: 6}) {
-				s.forgeLayout(t, 102)
+				s.forgeLayout(t, 103)
 			}
 		},
 	})
@@ -261,7 +262,7 @@ func TestForgedLayoutRecordStopsTheRepartition(t *testing.T) {
 	}
 	s.awaitLayout(t, wire.Layout{Partitions: sharedPartitions})
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
-	s.publishToAll(t, 103, 3)
+	s.publishToAll(t, 104, 3)
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
 	w.stop(t)
 	wantEachOnce(t, s.deliveries(t), s.updatesStream(t).CachedInfo().State.LastSeq)
@@ -299,4 +300,58 @@ func TestRepairBesideAWorker(t *testing.T) {
 	if c, _ := s.checkpoint(t, 0); c.Worker != "faster" {
 		t.Errorf("checkpoint is %+v, want that of the worker", c)
 	}
+}
+
+// storeCheckpoint stores a checkpoint of partition as a worker does that is not there.
+func (s *site) storeCheckpoint(t *testing.T, partition int, epoch int64) {
+	t.Helper()
+	c := wire.Checkpoint{Epoch: epoch, Created: s.updatesStream(t).CachedInfo().Created, Worker: "gone", Commit: "gone-1"}
+	ctx, cancel := context.WithTimeout(t.Context(), eventTimeout)
+	defer cancel()
+	_, err := s.js.PublishMsg(ctx, &nats.Msg{
+		Subject: s.subjects.Checkpoint(partition), Data: wire.AppendCheckpoint(nil, c), Header: nats.Header{"Nats-Rollup": {"sub"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A partition begins again in the newest epoch of the deployment, so that readers know
+// repeats.
+func TestRepairKnowsTheEpoch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	epoch := s.updatesStream(t).CachedInfo().Created.UnixMilli() + 5000
+	s.storeCheckpoint(t, 2, epoch)
+	s.replaceCheckpoint(t)
+	s.repair(t, 1, stream.FromOldest)
+	if c, _ := s.checkpoint(t, 0); c.Epoch != epoch || c.Sequence != 0 {
+		t.Errorf("checkpoint is %+v, want epoch %d from the beginning", c, epoch)
+	}
+}
+
+// Partitions that no worker has had yet are of the layout too, if they have updates.
+// Without any checkpoint of it, nothing is guessed.
+func TestRepairOfALayoutThatFewPartitionsWereServedOf(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	s.publishToAll(t, 0, 1)
+	if _, err := s.repartition(t, 6, 0); err == nil {
+		t.Fatal("repartition = nil, want that it waits for workers")
+	}
+	s.forgeLayout(t, 2)
+	mends, err := s.newRepair(t, "").Apply(t.Context())
+	if !errors.Is(err, stream.ErrRefused) || len(mends) != 1 || !strings.Contains(mends[0].Refused, "no layout before") {
+		t.Errorf("Apply = %v, %v, want it refused", mends, err)
+	}
+	s.storeCheckpoint(t, 0, 0)
+	if mends := s.repair(t, 1, ""); !strings.Contains(mends[0].Write, "from 4 partitions of generation 0 is under way") {
+		t.Errorf("repair is %+v, want that of 4 partitions", mends[0])
+	}
+	w := s.newWorkerToAlice(t)
+	w.run(t)
+	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
+	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), s.updatesStream(t).CachedInfo().State.LastSeq)
 }
