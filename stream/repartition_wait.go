@@ -43,7 +43,8 @@ func (r *Repartition) await(ctx context.Context, step Step, total int, look func
 			err = now.lacks
 		}
 		if time.Since(since) > r.wait {
-			return fmt.Errorf("wait for workers: %d of %d partitions are left, and nothing went on for %v: %w", total-furthest.done, total, r.wait, err)
+			return fmt.Errorf("wait for workers: %d of %s left, and nothing went on for %v: %w",
+				total-furthest.done, plural.Of(total, "partition is", "partitions are"), r.wait, err)
 		}
 		wait.Pause(ctx, surveyPause)
 	}

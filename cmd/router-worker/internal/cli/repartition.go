@@ -59,7 +59,7 @@ streams.partitions to the same number afterwards.`,
 func (p *program) follow(line *terminal.Line) func(stream.Progress) {
 	var last stream.Step
 	return func(now stream.Progress) {
-		if line.Show("%s: %d of %d partitions", doing(now.Step), now.Done, now.Total) {
+		if line.Show("%s: %d of %s", doing(now.Step), now.Done, plural.Of(now.Total, "partition", "partitions")) {
 			return
 		}
 		if now.Step != last {
