@@ -80,9 +80,15 @@ var errDoubtful = errors.New("the layout record was replaced while the number of
 // have been told of.
 var errBehind = errors.New("it names an earlier layout than updates are stored in, and no change")
 
+// behind reports whether the record is of an earlier layout than the one that updates
+// are stored in, and of no change.
+func (d division) behind() bool {
+	return d.record.revision > 0 && d.record.Move == nil && d.record.Serving.Generation < d.stored.Generation
+}
+
 // unsound returns what is wrong with the layout record, or nil.
 func (d division) unsound() error {
-	if d.record.foreign == nil && d.doubtful {
+	if d.record.foreign == nil && d.behind() {
 		return errBehind
 	}
 	return d.record.foreign
@@ -153,8 +159,7 @@ func (l layouts) dividedAs(ctx context.Context, stored wire.Layout, updates *jet
 		return division{}, err
 	}
 	d := division{stored: stored, updates: updates, record: record}
-	behind := record.revision > 0 && record.Move == nil && record.Serving.Generation < stored.Generation
-	if record.foreign != nil || behind {
+	if d.unsound() != nil {
 		positioned, err := l.positioned(ctx, stored)
 		if err != nil {
 			return division{}, err

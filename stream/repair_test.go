@@ -174,6 +174,8 @@ func TestForgedLayoutRecord(t *testing.T) {
 	s.config.Streams.Partitions = 2
 	second := s.start(t, toEach(t, alice))
 	s.awaitLayout(t, wire.Layout{Generation: 1, Partitions: 2})
+	s.publishRaw(t, s.subjects.LayoutRecord(), `{"serving":{"generation":0,"partitions":1}}`, nil)
+	s.awaitLayout(t, wire.Layout{Generation: 1, Partitions: 2})
 	last := s.publishMany(t, 5, 3)
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 2})
 	second.stop(t)
@@ -354,4 +356,23 @@ func TestRepairOfALayoutThatFewPartitionsWereServedOf(t *testing.T) {
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
 	w.stop(t)
 	wantEachOnce(t, s.deliveries(t), s.updatesStream(t).CachedInfo().State.LastSeq)
+}
+
+// Without the updates stream and without the record, nothing tells how updates were
+// divided: the stream is not made with another number of partitions.
+func TestForgedLayoutRecordWithoutUpdatesStream(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.mustRepartition(t, 3, wire.Layout{Generation: 1, Partitions: 3})
+	s.forgeLayout(t, 1)
+	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
+		t.Fatal(err)
+	}
+	topology, err := stream.NewTopology(s.js, s.config.Streams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changes, err := topology.Apply(t.Context()); !errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), "nothing tells how updates were divided") {
+		t.Errorf("Apply = %v, %v, want it refused", changes, err)
+	}
 }
