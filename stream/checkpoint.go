@@ -87,7 +87,6 @@ func (c checkpoint) tail() wire.Tail {
 // upTo.
 func (c checkpoint) open(batch string, upTo position) checkpoint {
 	t := c.tail()
-	t.To = 0
 	if upTo.sequence > t.Sequence {
 		t.Sequence, t.Time = upTo.sequence, upTo.time
 	}

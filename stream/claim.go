@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -42,6 +41,7 @@ type claimer struct {
 	worker      string
 	start       Start
 	fastIngest  bool // where the deliveries stream allows it
+	pause       func(context.Context, time.Duration)
 }
 
 // claim takes a partition over. It tries once; a refusal means that somebody
@@ -112,7 +112,7 @@ func (c *claimer) readTail(ctx context.Context, claimed *claim, replicated bool)
 			return err
 		}
 		if replicated {
-			wait.Pause(ctx, batchTimeout)
+			c.pause(ctx, batchTimeout)
 		}
 	}
 	var err error

@@ -71,15 +71,18 @@ func TestIdlePositionWaits(t *testing.T) {
 	}
 }
 
+// inSharedCommits has partitions share atomic batches, and no commit begun but for
+// deliveries: the first one is that of the first update.
+func inSharedCommits(c *stream.Config) {
+	c.Streams.Deliveries.FastIngest = false
+	c.Worker.CheckpointInterval = time.Minute
+}
+
 // Partitions that are ready while a commit is in flight share the next one.
 func TestPartitionsShareCommits(t *testing.T) {
 	t.Parallel()
 	const partitions = 8
-	s := newSite(t, func(c *stream.Config) {
-		c.Streams.Deliveries.FastIngest = false
-		c.Streams.Partitions = partitions
-		c.Worker.CheckpointInterval = time.Minute
-	})
+	s := newSite(t, inSharedCommits, func(c *stream.Config) { c.Streams.Partitions = partitions })
 	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
 	watch := s.watchCheckpoints(t)
 	last := make(map[int]uint64)
@@ -140,10 +143,7 @@ func wantNoGap(t *testing.T, deliveries []delivery) {
 func TestCommitIsNotOverfilled(t *testing.T) {
 	t.Parallel()
 	const partitions = 2
-	s := newSite(t, func(c *stream.Config) {
-		c.Streams.Deliveries.FastIngest = false
-		c.Streams.Partitions = partitions
-	})
+	s := newSite(t, inSharedCommits, func(c *stream.Config) { c.Streams.Partitions = partitions })
 	other := otherPartition(t, partitions)
 	s.url = startProxy(t, s.url, &proxy{fromServer: onNth(1, isCommitAnswer, swallow)})
 	all := readers(500)
@@ -173,8 +173,7 @@ func TestCommitIsNotOverfilled(t *testing.T) {
 func TestCommitsKeepTheOrderOfAPartition(t *testing.T) {
 	t.Parallel()
 	const partitions = 2
-	s := newSite(t, func(c *stream.Config) {
-		c.Streams.Deliveries.FastIngest = false
+	s := newSite(t, inSharedCommits, func(c *stream.Config) {
 		c.Streams.Partitions = partitions
 		c.Worker.Batch = 1
 	})

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -267,5 +268,37 @@ func TestPurgedUpdatesAreNoBreak(t *testing.T) {
 			wantOnce(t, s.deliveries(t), 1, last, alice)
 			w.log.want(t, 0, brokenLine)
 		})
+	}
+}
+
+// The stream is made again after the position was compared with it, and before there is
+// a consumer: the new one is read from its beginning.
+func TestUpdatesStreamIsMadeAgainBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 3))
+	w.stop(t)
+	var last uint64
+	made := false
+	s.url = startProxy(t, s.url, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
+		if !made && bytes.HasPrefix(frame, []byte("PUB $JS.API.CONSUMER.CREATE.PRESENCE_UPDATES.")) {
+			made = true
+			s.remakeUpdates(t)
+			last = s.publishMany(t, 10, 5)
+		}
+		return frame, pass
+	}})
+	created := s.updatesStream(t).CachedInfo().Created
+	w = s.start(t, toEach(t, alice))
+	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return !c.Created.Equal(created) && c.Sequence == 5 })
+	w.stop(t)
+	deliveries := s.deliveries(t)
+	if got := fmt.Sprint(sequences(deliveries)[alice]); got != "[1 2 3 1 2 3 4 5]" {
+		t.Errorf("%s received %s, want [1 2 3 1 2 3 4 5]", alice, got)
+	}
+	wantEpochs(t, deliveries, 3)
+	if last != 5 {
+		t.Errorf("the last update of the new stream is %d, want 5", last)
 	}
 }

@@ -109,6 +109,7 @@ func TestDeliveriesStreamIsRolledBack(t *testing.T) {
 			if running {
 				w.log.want(t, 1, "claiming the partition anew", "the deliveries stream went back to an older checkpoint")
 			}
+			w.log.want(t, 0, "partition is lost")
 		})
 	}
 }
@@ -129,6 +130,7 @@ func TestDeliveriesStreamIsRolledBackBeyondTheClaim(t *testing.T) {
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, alice)
 	w.log.want(t, 1, "claiming the partition anew")
+	w.log.want(t, 0, "partition is lost")
 }
 
 // Both streams go back to the same moment, so that the checkpoint fits; the worker

@@ -162,6 +162,7 @@ func TestBatchIsFinishedByTheThirdWorker(t *testing.T) {
 		{"nothing", 1, 256},
 		{"a part", 3, 256},
 		{"a part of the updates", 3, 1},
+		{"all but the last update", 9*6 + 1, 1}, // begin, 4 deliveries and end of each
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/metric"
+
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -173,6 +175,79 @@ func TestManyWorkersComeAndGo(t *testing.T) {
 	for _, w := range left {
 		w.stop(t)
 	}
+	wantEachOnce(t, s.deliveries(t), last)
+}
+
+// Workers that join and leave in good order, while updates never stop, take nothing from
+// each other: every partition is given up before it is claimed.
+func TestHandOverFencesNobody(t *testing.T) {
+	t.Parallel()
+	inBothWays(t, func(t *testing.T, fastIngest bool) {
+		t.Helper()
+		t.Parallel()
+		s := newSite(t, shared, func(c *stream.Config) {
+			c.Streams.Deliveries.FastIngest = fastIngest
+			c.Worker.TTL = eventTimeout // A holder is late on no machine.
+		})
+		stop := s.publishing(t)
+		var workers []*worker
+		var meters []*metric.ManualReader
+		join := func() {
+			reader, meter := newMeter()
+			workers, meters = append(workers, s.start(t, toEach(t, alice), meter)), append(meters, reader)
+		}
+		join()
+		join()
+		s.awaitShares(t, 2, workers...)
+		join()
+		join()
+		s.awaitShares(t, 1, workers...)
+		workers[0].stop(t)
+		workers[2].stop(t)
+		s.awaitShares(t, 2, workers[1], workers[3])
+		last := stop()
+		s.awaitCommitted(t, wire.Layout{Partitions: sharedPartitions})
+		for i, w := range workers {
+			w.stop(t)
+			w.log.want(t, 0, "partition is lost")
+			wantUnfenced(t, meters[i])
+		}
+		wantEachOnce(t, s.deliveries(t), last)
+	})
+}
+
+func wantUnfenced(t *testing.T, reader *metric.ManualReader) {
+	t.Helper()
+	values := collect(t, reader).values
+	for p := range sharedPartitions {
+		if n := values[fmt.Sprintf("presence_router_fenced{partition=%d}", p)]; n != 0 {
+			t.Errorf("partition %d was lost to another worker %d times, want 0", p, n)
+		}
+	}
+}
+
+// A holder that takes a while to commit what it routes is waited for.
+func TestHolderCommitsBeforeItGivesUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared, func(c *stream.Config) { c.Worker.TTL = eventTimeout })
+	reader, meter := newMeter()
+	h := newHeld()
+	first := s.startWith(t, []routing.Registration{registration(h.router(t))}, meter)
+	last := s.publishToAll(t, 0, 1)
+	for range sharedPartitions {
+		await(t, h.asked, "call of the router")
+	}
+	second := s.newWorkerToAlice(t)
+	second.run(t)
+	second.wantReady(t, "2 partitions of this worker's share are not claimed yet")
+	<-time.After(300 * time.Millisecond) // Nothing tells that it claims nothing.
+	close(h.release)
+	s.awaitShares(t, 2, first, second)
+	s.awaitAll(t, last)
+	first.stop(t)
+	second.stop(t)
+	first.log.want(t, 0, "partition is lost")
+	wantUnfenced(t, reader)
 	wantEachOnce(t, s.deliveries(t), last)
 }
 

@@ -2,9 +2,13 @@ package stream_test
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/stream"
 )
@@ -151,4 +155,93 @@ func TestUpdateLostOnTheWay(t *testing.T) {
 			wantOnce(t, s.deliveries(t), 1, last, alice)
 		})
 	}
+}
+
+// A commit lands between the looks at the checkpoints of its two partitions: neither is
+// another worker's.
+func TestCommitLandsBetweenTwoLooks(t *testing.T) {
+	t.Parallel()
+	const partitions = 2
+	s := newSite(t, inSharedCommits, func(c *stream.Config) { c.Streams.Partitions = partitions })
+	other := otherPartition(t, partitions)
+	var late []byte // the commit of both
+	commits, looks := 0, 0
+	s.url = startProxy(t, s.url, &proxy{
+		fromServer: onNth(1, isCommitAnswer, swallow), // Meanwhile both get ready.
+		fromClient: func(frame []byte) ([]byte, verdict) {
+			switch {
+			case isCommit(frame):
+				if commits++; commits == 2 {
+					late = slices.Clone(frame)
+					return frame, swallow
+				}
+			case late != nil && isLook(frame):
+				if looks++; looks == partitions {
+					s.publishFrame(t, late)
+				}
+			}
+			return frame, pass
+		},
+	})
+	w := s.start(t, toEach(t, alice))
+	s.awaitPositionOf(t, bob, s.publish(t, bob, 1))
+	second, third := s.publish(t, bob, 2), s.publish(t, other, 3)
+	s.awaitPositionOf(t, bob, second)
+	s.awaitPositionOf(t, other, third)
+	last := s.publish(t, bob, 4)
+	s.awaitPositionOf(t, bob, last)
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), last)
+	w.log.want(t, 0, "partition is lost")
+	w.log.want(t, 0, "claiming the partition anew")
+	if looks < 2*partitions {
+		t.Errorf("the worker looked at %d checkpoints, want both of them twice", looks)
+	}
+}
+
+// publishFrame has the server store what a client sent with headers.
+func (s *site) publishFrame(t *testing.T, frame []byte) {
+	t.Helper()
+	line, payload, _ := bytes.Cut(frame, []byte("\r\n"))
+	var m nats.Msg
+	var headers, size int
+	if _, err := fmt.Sscanf(string(line), "HPUB %s %s %d %d", &m.Subject, &m.Reply, &headers, &size); err != nil {
+		t.Errorf("parse %q: %v", line, err)
+		return
+	}
+	var err error
+	if m.Header, err = nats.DecodeHeadersMsg(payload[:headers]); err != nil {
+		t.Errorf("decode headers of %q: %v", line, err)
+		return
+	}
+	m.Reply, m.Data = "", payload[headers:size]
+	if _, err := s.nc.RequestMsgWithContext(t.Context(), &m); err != nil {
+		t.Errorf("publish to %s: %v", m.Subject, err)
+	}
+}
+
+// The server refuses no commit while nothing happens: a worker knows where its
+// checkpoints are.
+func TestNoCommitIsRefused(t *testing.T) {
+	t.Parallel()
+	inBothWays(t, func(t *testing.T, fastIngest bool) {
+		t.Helper()
+		t.Parallel()
+		s := newSite(t, shared, func(c *stream.Config) { c.Streams.Deliveries.FastIngest = fastIngest })
+		var refused atomic.Int64
+		s.url = startProxy(t, s.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
+			if bytes.HasPrefix(frame, []byte("MSG ")) && bytes.Contains(frame, []byte(`"err_code":10071`)) {
+				refused.Add(1)
+			}
+			return frame, pass
+		}})
+		w := s.start(t, toEach(t, readers(3)...))
+		for round := range 5 {
+			s.awaitAll(t, s.publishToAll(t, round, 1))
+		}
+		w.stop(t)
+		if n := refused.Load(); n > 0 {
+			t.Errorf("the server refused %d commits for a checkpoint that was not expected, want 0", n)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -115,4 +116,61 @@ func (s *site) plan(t *testing.T) []stream.Change {
 		t.Fatal(err)
 	}
 	return changes
+}
+
+// A change of partitions waits for the last update of every partition, also if no
+// worker is there that could route it.
+func TestRepartitionWaitsForTheLastUpdate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared, func(c *stream.Config) {
+		c.Worker.TTL = time.Second
+		c.Worker.StopTimeout = 100 * time.Millisecond
+	})
+	killed := s.start(t, toEach(t, alice))
+	s.awaitAll(t, s.publishToAll(t, 0, 3))
+	killed.nc.Close()
+	killed.quit()
+	_ = killed.wait(t) // Without a connection it cannot end well.
+	last := s.publish(t, userIn(t, 3), 4)
+	_, err := s.repartition(t, 6, time.Nanosecond)
+	want := fmt.Sprintf("committed up to update %d, its last one is %d", last-1, last)
+	if err == nil || !strings.Contains(err.Error(), "1 of 4 partitions are left") || !strings.Contains(err.Error(), want) {
+		t.Fatalf("Run with an update that is not committed = %v, want that it waits: %s", err, want)
+	}
+	w := s.start(t, toEach(t, alice))
+	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
+	last = s.publish(t, userIn(t, 3), 5)
+	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
+	w.stop(t)
+	wantEachOnce(t, s.deliveries(t), last)
+}
+
+// Once the updates stream went back, the epoch is later than the stream is old. So it
+// is of the new partitions: readers drop what is of an earlier one.
+func TestRepartitionKeepsTheEpoch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, onFile)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 3))
+	copied := s.backUp(t, s.subjects.UpdatesStream())
+	s.awaitPosition(t, s.publishMany(t, 3, 2))
+	w.stop(t)
+	s.restore(t, s.subjects.UpdatesStream(), copied)
+	w = s.start(t, toEach(t, alice))
+	created := s.updatesStream(t).CachedInfo().Created.UnixMilli()
+	s.publishMany(t, 10, 3)
+	epoch := s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Epoch > created && c.Sequence == 6 }).Epoch
+	s.mustRepartition(t, 2, wire.Layout{Generation: 1, Partitions: 2})
+	s.publishMany(t, 20, 2)
+	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 2})
+	w.stop(t)
+	found := epochs(s.deliveries(t))
+	if len(found) != 10 {
+		t.Fatalf("%d states were delivered, want 10", len(found))
+	}
+	for i, got := range found[5:] {
+		if got != epoch {
+			t.Errorf("state %d was delivered in epoch %d, want %d as before the change", 5+i, got, epoch)
+		}
+	}
 }

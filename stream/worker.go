@@ -112,7 +112,7 @@ func (w *Worker) assemble() {
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
 		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
-		tails: tailReader{js: w.js, subjects: w.subjects}, fastIngest: w.config.Streams.Deliveries.FastIngest,
+		tails: tailReader{js: w.js, subjects: w.subjects}, fastIngest: w.config.Streams.Deliveries.FastIngest, pause: wait.Pause,
 		continuity: &continuity{
 			js: w.js, updates: leader{nc: w.nc, stream: w.subjects.UpdatesStream()}, subjects: w.subjects, log: log,
 		},

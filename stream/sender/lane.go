@@ -85,16 +85,10 @@ func (l *lane) empty() []*entry {
 	return all
 }
 
-// put adds an entry or merges it with the one of the same user. It returns how many
-// entries that makes more.
-func (l *lane) put(e *entry) int {
-	if w, found := l.waiting[e.state.UserID]; found {
-		w.absorb(e)
-		return 0
-	}
+// put adds an entry of a user of whom none waits.
+func (l *lane) put(e *entry) {
 	l.waiting[e.state.UserID] = e
 	l.queue = append(l.queue, e)
-	return 1
 }
 
 // remove takes an entry out.

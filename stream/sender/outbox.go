@@ -102,7 +102,8 @@ func (o *outbox) addState(recipient presence.UserID, i item) {
 		o.bytes += w.bytes()
 		o.became[merged]++
 	} else {
-		o.states += l.put(&entry{item: i})
+		l.put(&entry{item: i})
+		o.states++
 		o.bytes += i.bytes()
 	}
 	o.plan(l)

@@ -1,0 +1,94 @@
+package stream //nolint:testpackage // Exports decisions that no test can bring about in time.
+
+import (
+	"context"
+	"time"
+
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
+)
+
+// Membership is what a worker knows of the others, and decides from that.
+type Membership struct{ o *ownership }
+
+// NewMembership returns the membership of a worker that serves the first layout.
+func NewMembership(self string, ttl time.Duration) Membership {
+	return Membership{&ownership{
+		ttl: ttl, members: newMembers(self), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
+	}}
+}
+
+// Hear takes a heartbeat over. One of the worker itself makes it a member.
+func (m Membership) Hear(h wire.Heartbeat, now time.Time) {
+	if h.Worker == m.o.members.self {
+		m.o.beat, m.o.renewed, m.o.echoed = h, now, now
+		return
+	}
+	m.o.members.note(h, now)
+}
+
+// MayClaim reports whether the worker claims a partition of its share.
+func (m Membership) MayClaim(partition int, now time.Time) bool { return m.o.mayClaim(partition, now) }
+
+// Holders returns by partition which worker has it.
+func (m Membership) Holders(partitions int) []string {
+	return m.o.members.holders(partitions, m.o.beat)
+}
+
+// Draining is a partition of which units are on their way when it is given up.
+type Draining struct {
+	p      *partition
+	staged chan unit
+}
+
+// NewDraining stages n units.
+func NewDraining(ctx context.Context, n int) (Draining, error) {
+	d := Draining{newPartition(claim{}, 1, func(error) {}), make(chan unit, slotsPerPartition)}
+	for range n {
+		if err := d.p.stage(ctx, unit{}, d.staged); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// Drain returns once the partition may be another worker's.
+func (d Draining) Drain(ctx context.Context) error { return d.p.drain(ctx, d.staged) }
+
+// Commit has one more of the units committed.
+func (d Draining) Commit() { new(commits).release(<-d.staged) }
+
+// Part is what one half of a batch is about.
+type Part struct {
+	Updates    []uint64            // sequences
+	Recipients map[string][]uint64 // sequences of the states that each receives
+}
+
+// Cut cuts a batch of updates behind its first n. Each recipient receives all of them.
+func Cut(updates []presence.UserState, recipients []presence.UserID, n int) (parts [2]Part) {
+	b := batch{states: updates}
+	for _, s := range updates {
+		b.updates = append(b.updates, update{sequence: s.Published().Position})
+	}
+	for _, r := range recipients {
+		b.recipients = append(b.recipients, routing.Recipient{UserID: r, States: updates})
+	}
+	for i, part := range b.cut(n) {
+		parts[i].Recipients = make(map[string][]uint64)
+		for _, u := range part.updates {
+			parts[i].Updates = append(parts[i].Updates, u.sequence)
+		}
+		for _, r := range part.recipients {
+			for _, s := range r.States {
+				parts[i].Recipients[r.UserID.String()] = append(parts[i].Recipients[r.UserID.String()], s.Published().Position)
+			}
+		}
+	}
+	return parts
+}
+
+// OnPause has pauses of a claim go to pause.
+func (w *Worker) OnPause(pause func(time.Duration)) {
+	w.claimer.pause = func(_ context.Context, d time.Duration) { pause(d) }
+}
