@@ -30,6 +30,7 @@ func TestWrongUsage(t *testing.T) {
 		{"help of a mistyped command", "help dead lst", `unknown command "lst" of router-worker dead: did you mean list?`},
 		{"flag of the wrong type", "deliveries --count many", `"many"`},
 		{"negative count", "deliveries --count -1", "--count is -1: want 0 or more"},
+		{"consumer of two tokens", "deliveries --consumer a.b", `--consumer: Name is "a.b": want 1 to 255 visible characters`},
 		{"server and user", "deliveries --server example.com --user @a:example.com", "--server and --user exclude each other"},
 		{"latest of nobody", "deliveries --latest", "--latest needs --user"},
 		{"latest and all", "deliveries --latest --all --user @a:example.com", "--latest and --all exclude each other"},

@@ -64,6 +64,9 @@ func (r *reading) isSame(ctx context.Context, stream jetstream.Stream) (bool, er
 	case r.after.fresh, r.after.Sequence == 0: // looked up a moment ago, or no message to look at
 		r.after.fresh = false
 		return true, nil
+	case r.client.consumerName != "":
+		next, err := r.next(ctx)
+		return next > r.after.Sequence, err
 	}
 	m, err := stream.GetMsg(ctx, r.after.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -84,6 +87,10 @@ func (r *reading) hasExpired(ctx context.Context, stream jetstream.Stream) (bool
 	if r.after.IsZero() || maxAge == 0 || nothingSince || info.TimeStamp.Sub(r.after.Time) <= maxAge {
 		return false, nil
 	}
+	if r.client.consumerName != "" {
+		next, err := r.next(ctx)
+		return next != r.after.Sequence+1, err
+	}
 	_, err := stream.GetMsg(ctx, r.after.Sequence+1)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return true, nil
@@ -92,4 +99,17 @@ func (r *reading) hasExpired(ctx context.Context, stream jetstream.Stream) (bool
 		return false, fmt.Errorf("read message %d of stream %s: %w", r.after.Sequence+1, info.Config.Name, err)
 	}
 	return false, nil
+}
+
+// next returns the sequence of the first message that was stored after the time of
+// the position, one more than the last where there is none. A consumer is asked for
+// it, since reading a message by its sequence is permitted for all messages or none.
+// A stream that lost its end has other messages behind that time, with sequences up
+// to that of the position.
+func (r *reading) next(ctx context.Context) (uint64, error) {
+	consumer, err := r.client.temporary(ctx, r.client.Filter(r.selection), startAfter(r.after, false))
+	if err != nil {
+		return 0, err
+	}
+	return consumer.CachedInfo().Delivered.Stream + 1, nil
 }

@@ -24,6 +24,7 @@ type Client struct {
 	queryTimeout  time.Duration
 	replayTimeout time.Duration
 	lookUps       time.Duration // between two look-ups of a reader
+	consumerName  string        // of a reader; "" for one that is made up each time
 }
 
 // New returns a Client of the deployment whose subjects begin with prefix. The

@@ -16,7 +16,8 @@ const (
 	consumerPurpose = "reads deliveries"
 )
 
-// temporary makes a consumer that needs no acknowledgement.
+// temporary makes a consumer that needs no acknowledgement. One of the same name,
+// which a reader that was killed left behind, makes room for it.
 func (c *Client) temporary(ctx context.Context, filter string, start jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	start.Description = consumerPurpose
 	start.FilterSubject = filter
@@ -24,6 +25,9 @@ func (c *Client) temporary(ctx context.Context, filter string, start jetstream.C
 	start.MemoryStorage = true
 	start.Replicas = 1
 	start.InactiveThreshold = inactive
+	if start.Name = c.consumerName; start.Name != "" {
+		c.delete(ctx, start.Name)
+	}
 	return c.consumer(ctx, start)
 }
 
@@ -39,10 +43,10 @@ func (c *Client) consumer(ctx context.Context, config jetstream.ConsumerConfig) 
 }
 
 // delete spares the server the wait for the inactivity threshold.
-func (c *Client) delete(ctx context.Context, consumer jetstream.Consumer) {
+func (c *Client) delete(ctx context.Context, consumer string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = c.js.DeleteConsumer(ctx, c.subjects.DeliveriesStream(), consumer.CachedInfo().Name)
+	_ = c.js.DeleteConsumer(ctx, c.subjects.DeliveriesStream(), consumer)
 }
 
 // open begins to pull, at most ahead messages before the reader wants them.

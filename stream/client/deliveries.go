@@ -70,7 +70,7 @@ func (r *reading) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer r.client.delete(ctx, consumer)
+	defer r.client.delete(ctx, consumer.CachedInfo().Name)
 	messages, err := open(consumer, readAhead)
 	if err != nil {
 		return err

@@ -23,8 +23,25 @@ func WithReplayTimeout(timeout time.Duration) Option {
 	return func(c *Client) { c.replayTimeout = timeout }
 }
 
+// WithConsumerName names the consumer that Deliveries, Follow and CatchUp read
+// through, which else has a name that is made up each time: a NATS user that is
+// permitted this one name cannot touch other consumers. The name is 1 to 255 visible
+// characters of ASCII but .*>/\. One reader at a time uses it, since another one takes
+// the consumer away from the first. Such a reader reads no message of the stream by
+// itself, which no permission limits to a selection. So after the clock of the NATS
+// server was set back it may yield deliveries again, and an *ExpiredError comes as
+// for other readers.
+func WithConsumerName(name string) Option {
+	return func(c *Client) { c.consumerName = name }
+}
+
 func (c *Client) validate() error {
+	var name error
+	if c.consumerName != "" {
+		name = visible("consumer name", c.consumerName)
+	}
 	return errors.Join(
+		name,
 		fault.Within("query timeout", c.queryTimeout, 10*time.Millisecond, time.Hour),
 		fault.Within("replay timeout", c.replayTimeout, 10*time.Millisecond, 2*time.Hour),
 	)

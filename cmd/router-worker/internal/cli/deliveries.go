@@ -21,6 +21,8 @@ type deliveriesFlags struct {
 	latest bool
 	resume string
 	count  int
+
+	consumer string
 }
 
 func (p *program) deliveries() *cobra.Command {
@@ -54,7 +56,7 @@ brings what was missed.`,
 		if flags.latest {
 			return p.latest(ctx, flags)
 		}
-		return p.asClient(ctx, func(ctx context.Context, s *session) error {
+		return p.asReader(ctx, flags, func(ctx context.Context, s *session) error {
 			return p.showDeliveries(ctx, s, selection, flags)
 		})
 	})
@@ -66,6 +68,7 @@ func (f *deliveriesFlags) add(command *cobra.Command) {
 	command.Flags().BoolVar(&f.all, "all", false, "begin with the oldest delivery that is stored, not with the next one")
 	command.Flags().BoolVar(&f.latest, "latest", false, "show the newest state of each user, then newer ones; needs --user")
 	command.Flags().StringVar(&f.resume, "resume", "", "with --latest: go on from `file`, and keep it up to date")
+	command.Flags().StringVar(&f.consumer, "consumer", "", "read through a consumer of this `name`, for users who are permitted one; made up if empty")
 	command.Flags().IntVar(&f.count, "count", 0, "end after `N` deliveries, with --latest after N states; 0 for never")
 }
 
@@ -80,6 +83,8 @@ func (f deliveriesFlags) selection() (client.Selection, error) {
 		return client.Selection{}, usagef("--latest needs --user")
 	case f.latest && f.all:
 		return client.Selection{}, usagef("--latest and --all exclude each other: --latest begins with what is stored")
+	case f.consumer != "" && nameOf(f.consumer) != nil:
+		return client.Selection{}, usagef("--consumer: %w", nameOf(f.consumer))
 	case f.resume != "" && !f.latest:
 		return client.Selection{}, usagef("--resume needs --latest")
 	case f.user != "":
@@ -97,6 +102,17 @@ func (f deliveriesFlags) selection() (client.Selection, error) {
 	default:
 		return client.All(), nil
 	}
+}
+
+// nameOf returns nil for the name that a consumer may have.
+func nameOf(consumer string) error { return client.DurableConfig{Name: consumer}.Validate() }
+
+// asReader is asClient, with the consumer that the flags name.
+func (p *program) asReader(ctx context.Context, flags deliveriesFlags, do func(context.Context, *session) error) error {
+	if flags.consumer == "" {
+		return p.asClient(ctx, do)
+	}
+	return p.asClient(ctx, do, client.WithConsumerName(flags.consumer))
 }
 
 func (p *program) showDeliveries(ctx context.Context, s *session, selection client.Selection, flags deliveriesFlags) error {

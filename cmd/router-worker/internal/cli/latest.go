@@ -34,7 +34,7 @@ func (p *program) latest(ctx context.Context, flags deliveriesFlags) error {
 	if err != nil {
 		return err
 	}
-	return p.asClient(ctx, func(ctx context.Context, s *session) error {
+	return p.asReader(ctx, flags, func(ctx context.Context, s *session) error {
 		ctx, stop := context.WithCancelCause(ctx)
 		defer stop(nil)
 		saved := make(chan error, 1)

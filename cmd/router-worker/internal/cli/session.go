@@ -29,14 +29,14 @@ type session struct {
 
 // asClient loads the configuration, connects, and has do work with it. What the
 // server forbids ends the context that do gets.
-func (p *program) asClient(ctx context.Context, do func(context.Context, *session) error) error {
+func (p *program) asClient(ctx context.Context, do func(context.Context, *session) error, opts ...client.Option) error {
 	c, err := p.loadForClient()
 	if err != nil {
 		return err
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	s, nc, err := p.connect(ctx, c, end)
+	s, nc, err := p.connect(ctx, c, end, opts...)
 	if err != nil {
 		return explain(err)
 	}
@@ -48,7 +48,9 @@ func (p *program) asClient(ctx context.Context, do func(context.Context, *sessio
 	return explain(err)
 }
 
-func (p *program) connect(ctx context.Context, c config.Config, end context.CancelCauseFunc) (*session, *nats.Conn, error) {
+func (p *program) connect(
+	ctx context.Context, c config.Config, end context.CancelCauseFunc, opts ...client.Option,
+) (*session, *nats.Conn, error) {
 	options, err := operate.ConnectOptions(c.NATS)
 	if err != nil {
 		return nil, nil, faulty(err)
@@ -73,8 +75,8 @@ func (p *program) connect(ctx context.Context, c config.Config, end context.Canc
 	}
 	js, jsErr := jetstream.New(nc)
 	answered := c.Worker.Queries // in these times, by the workers
-	router, err := client.New(nc, c.Streams.Prefix,
-		client.WithQueryTimeout(2*answered.Timeout), client.WithReplayTimeout(3*answered.ReplayTimeout/2))
+	opts = append(opts, client.WithQueryTimeout(2*answered.Timeout), client.WithReplayTimeout(3*answered.ReplayTimeout/2))
+	router, err := client.New(nc, c.Streams.Prefix, opts...)
 	if err := errors.Join(jsErr, err); err != nil {
 		nc.Close()
 		return nil, nil, err
