@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -119,6 +120,47 @@ func TestCheckpointIsPurgedWithinABatch(t *testing.T) {
 	w.stop(t)
 	wantOnce(t, s.deliveries(t), 1, last, all...)
 	w.log.want(t, 1, purgedLine)
+}
+
+// The updates stream loses its newest updates, of which deliveries are stored. The worker
+// that notices stops as soon as it has claimed the partition: for the next one there is
+// no second break.
+func TestBreakWithinABatchIsOneBreak(t *testing.T) {
+	t.Parallel()
+	s := newTailSite(t, onFile, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	before := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 4))
+	before.stop(t)
+	copied := s.backUp(t, s.subjects.UpdatesStream())
+	s.publish(t, bob, 105)
+	first, b := s.holdBefore(t, 3, toEach(t, alice)) // begin, delivery | end
+	first.kill(t)
+	s.whileDown(t, func() {
+		b.release()
+		s.putBack(t, s.subjects.UpdatesStream(), copied)
+	})
+	last := s.publishMany(t, 200, 3)
+	second, b := s.holdBefore(t, 1, toEach(t, alice))
+	noticed, _ := s.checkpoint(t, 0)
+	second.kill(t)
+	s.config.Worker.StopTimeout = eventTimeout
+	third := s.start(t, toEach(t, alice))
+	if c := s.awaitPosition(t, last); c.Epoch != noticed.Epoch {
+		t.Errorf("epoch is %d after the third worker, want %d as after the second", c.Epoch, noticed.Epoch)
+	}
+	b.release()
+	third.stop(t)
+	second.log.want(t, 1, "updates stream is not the one known")
+	third.log.want(t, 0, "updates stream is not the one known")
+}
+
+// kill ends a worker in the middle of what it does: it stops within its StopTimeout, and
+// tells the server nothing.
+func (w *worker) kill(t *testing.T) {
+	t.Helper()
+	w.nc.Close()
+	w.quit()
+	_ = w.wait(t) // Without a connection it cannot end well.
 }
 
 // How much a consumer has left, as the server says it with each message, may be too

@@ -128,9 +128,7 @@ func TestRepartitionWaitsForTheLastUpdate(t *testing.T) {
 	})
 	killed := s.start(t, toEach(t, alice))
 	s.awaitAll(t, s.publishToAll(t, 0, 3))
-	killed.nc.Close()
-	killed.quit()
-	_ = killed.wait(t) // Without a connection it cannot end well.
+	killed.kill(t)
 	last := s.publish(t, userIn(t, 3), 4)
 	_, err := s.repartition(t, 6, time.Nanosecond)
 	want := fmt.Sprintf("committed up to update %d, its last one is %d", last-1, last)

@@ -157,8 +157,14 @@ func (s *site) run(t *testing.T, c sender.Config, send sender.Send) *running {
 
 func (s *site) runWith(t *testing.T, c sender.Config, send sender.Send, now func() time.Time) *running {
 	t.Helper()
+	return runAt(t, s.server.URL(), c, send, now)
+}
+
+// runAt is runWith with the URL that the sender connects to.
+func runAt(t *testing.T, url string, c sender.Config, send sender.Send, now func() time.Time) *running {
+	t.Helper()
 	r := &running{metrics: sdkmetric.NewManualReader()}
-	made, err := sender.New(natstest.Connect(t, s.server.URL()), c, send, sender.WithClock(now),
+	made, err := sender.New(natstest.Connect(t, url), c, send, sender.WithClock(now),
 		sender.WithLogger(slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		sender.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.metrics))))
 	if err != nil {
