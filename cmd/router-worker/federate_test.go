@@ -25,6 +25,7 @@ type abroad struct {
 	*matrixtest.Server
 
 	authority *matrixtest.Authority
+	worker    *process
 	env       []string // of a NATS server on which a worker routes bob to a user of it
 }
 
@@ -42,7 +43,7 @@ func withAbroadAt(tb testing.TB, env []string) *abroad {
 	a := &abroad{authority: matrixtest.NewAuthority(tb)}
 	a.Server = matrixtest.Start(tb, a.authority.Certificate(tb, "127.0.0.1"), map[string]ed25519.PublicKey{"example.com ed25519:a_test": public})
 	key := write(tb, "signing.key", "ed25519 a_test "+base64.RawStdEncoding.EncodeToString(seed)+"\n")
-	startWorker(tb, append(slices.Clone(env),
+	a.worker = startWorker(tb, append(slices.Clone(env),
 		fmt.Sprintf(`ROUTER_WORKER_MODULES=[{module: static, config: {routes: [{recipients: ["@eva:%s"], users: ["@bob:example.com"]}]}}]`, a.Address())))
 	a.env = append(slices.Clone(env),
 		fmt.Sprintf("ROUTER_WORKER_FEDERATE_KEYS=[{server_name: example.com, key_file: %q}]", key),

@@ -130,7 +130,8 @@ func (f *benchFlags) parse(url string) error {
 	if url == "" {
 		return nil
 	}
-	nats := config.NATS{URL: config.URL(url), ConnectTimeout: clientTimeout}
+	nats := config.Default().NATS
+	nats.URL = config.URL(url)
 	if err := nats.Validate(); err != nil {
 		return usagef("--nats %s", fault.Fields(err)[0].Message())
 	}

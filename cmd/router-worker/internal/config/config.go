@@ -29,10 +29,11 @@ type Config struct {
 
 // NATS says how to reach the NATS servers.
 type NATS struct {
-	URL            URL           `yaml:"url"`             // one or more, separated by commas
-	Credentials    string        `yaml:"credentials"`     // path of a credentials file; none where empty
-	TLS            TLS           `yaml:"tls"`             // for servers that ask for more than the system's certificates
-	ConnectTimeout time.Duration `yaml:"connect_timeout"` // bound on waiting for a server at the start
+	URL            URL                `yaml:"url"`             // one or more, separated by commas
+	Credentials    string             `yaml:"credentials"`     // path of a credentials file; none where empty
+	InboxPrefix    stream.ReplyPrefix `yaml:"inbox_prefix"`    // of the subjects that answers come to
+	TLS            TLS                `yaml:"tls"`             // for servers that ask for more than the system's certificates
+	ConnectTimeout time.Duration      `yaml:"connect_timeout"` // bound on waiting for a server at the start
 }
 
 // TLS names PEM files; an empty path is none.
@@ -150,7 +151,7 @@ func parsedURL(text string, schemes ...string) bool {
 // server_names, which have no default.
 func Default() Config {
 	return Config{
-		NATS:     NATS{URL: "nats://127.0.0.1:4222", ConnectTimeout: 30 * time.Second},
+		NATS:     NATS{URL: "nats://127.0.0.1:4222", InboxPrefix: stream.DefaultInboxPrefix, ConnectTimeout: 30 * time.Second},
 		Streams:  stream.DefaultStreamsConfig(),
 		Worker:   stream.DefaultWorkerConfig(),
 		Federate: DefaultFederate(),

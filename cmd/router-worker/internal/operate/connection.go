@@ -13,10 +13,11 @@ import (
 	"github.com/presence-router/presence-router/internal/fault"
 )
 
-// ConnectOptions returns the options that log in and secure a connection. The
-// error joins a *fault.Field for each file that cannot be read.
+// ConnectOptions returns the options that log in and secure a connection, and say
+// where its answers come to. The error joins a *fault.Field for each file that cannot
+// be read.
 func ConnectOptions(c config.NATS) ([]nats.Option, error) {
-	var options []nats.Option
+	options := []nats.Option{nats.CustomInboxPrefix(string(c.InboxPrefix))}
 	var faults []error
 	if c.Credentials != "" {
 		options = append(options, nats.UserCredentials(c.Credentials))

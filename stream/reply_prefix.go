@@ -1,0 +1,29 @@
+package stream
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/presence-router/presence-router/internal/fault"
+)
+
+// ReplyPrefix is what the subjects of some inboxes begin with: one token or more,
+// such as _INBOX or _INBOX.workers.
+type ReplyPrefix string
+
+// DefaultInboxPrefix is what the inboxes of nats.go begin with.
+const DefaultInboxPrefix ReplyPrefix = "_INBOX"
+
+const maxReplyPrefix = 128
+
+// Validate returns nil or a *fault.Field.
+func (p ReplyPrefix) Validate() error {
+	return fault.Check(len(p) <= maxReplyPrefix && p.isSubject(), "", string(p),
+		"1 to 128 characters such as _INBOX or _INBOX.workers: visible ASCII without * and >, and no $ at the start, as the server's own subjects have")
+}
+
+func (p ReplyPrefix) isSubject() bool {
+	isOther := func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '>' }
+	tokens := strings.Split(string(p), ".")
+	return !slices.Contains(tokens, "") && !strings.HasPrefix(tokens[0], "$") && !strings.ContainsFunc(string(p), isOther)
+}
