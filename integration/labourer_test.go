@@ -15,6 +15,10 @@ import (
 	"github.com/presence-router/presence-router/stream"
 )
 
+// testimony, in the environment, has this test binary run as a worker whose router
+// appends the sequence of each update that it routes to the file of that name.
+const testimony = "ROUTER_WORKER_TESTIMONY"
+
 // labour, in the environment, has this test binary run as a worker whose router
 // computes for so many milliseconds over each update. No such router is in the
 // program under test.
@@ -62,19 +66,19 @@ func labourUntilStopped() int {
 func runLabourer() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	milliseconds, err := strconv.Atoi(os.Getenv(labour))
+	router, err := testRouter()
 	if err != nil {
-		return fmt.Errorf("%s: %w", labour, err)
+		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log.Info("starting")
 	nc, err := stream.Connect(ctx, os.Getenv("ROUTER_WORKER_NATS_URL"), log)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	dispatcher, err := routing.NewDispatcher([]routing.Registration{{
-		Name: "labour", Timeout: 5 * time.Minute,
-		Router: labourer{recipient: presence.MustUserID("@reader:example.com"), milliseconds: milliseconds},
+		Name: "test", Timeout: 5 * time.Minute, Router: router,
 	}})
 	if err != nil {
 		return err
@@ -89,4 +93,41 @@ func runLabourer() error {
 		return err
 	}
 	return worker.Run(ctx)
+}
+
+// testRouter returns the router that the environment says.
+func testRouter() (routing.Router, error) {
+	reader := presence.MustUserID("@reader:example.com")
+	if path := os.Getenv(testimony); path != "" {
+		file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		return witness{recipient: reader, file: file}, err
+	}
+	milliseconds, err := strconv.Atoi(os.Getenv(labour))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", labour, err)
+	}
+	return labourer{recipient: reader, milliseconds: milliseconds}, nil
+}
+
+// witness delivers every update to one recipient, and notes its sequence.
+type witness struct {
+	recipient presence.UserID
+	file      *os.File // the end of the process closes it
+}
+
+// UsersForStates notes the sequences of updates, a line each, all at once.
+func (w witness) UsersForStates(_ context.Context, states []presence.UserState) (map[presence.UserID][]presence.UserState, error) {
+	var lines []byte
+	for _, state := range states {
+		lines = fmt.Appendln(lines, state.Published().Position)
+	}
+	if _, err := w.file.Write(lines); err != nil {
+		return nil, err
+	}
+	return map[presence.UserID][]presence.UserState{w.recipient: states}, nil
+}
+
+// InterestedUsers returns nobody: nothing asks for it.
+func (witness) InterestedUsers(context.Context, presence.UserID) (routing.Interest, error) {
+	return routing.Interest{}, nil
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	if os.Getenv(labour) != "" {
+	if os.Getenv(labour) != "" || os.Getenv(testimony) != "" {
 		return labourUntilStopped()
 	}
 	dir, err := os.MkdirTemp("", "presence-router-integration-")
