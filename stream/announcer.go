@@ -43,6 +43,7 @@ func (a *announcer) end() { close(a.newest) }
 
 // run publishes until end is called. Once ctx has ended, it publishes no more.
 func (a *announcer) run(ctx context.Context) {
+	defer a.stall.Close()
 	for h := range a.newest {
 		sent := time.Now()
 		if err := a.publish(ctx, h); err != nil {

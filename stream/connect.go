@@ -52,6 +52,8 @@ func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Opt
 
 func connectOptions(log *slog.Logger) []nats.Option {
 	errs := newErrorLog(log)
+	// Of this connection and of those that are made with its options, such as that for queries.
+	away := wait.NewOutage(log, "disconnected from NATS", "reconnected to NATS")
 	return []nats.Option{
 		nats.Name("presence-router"),
 		nats.Timeout(apiTimeout),
@@ -61,15 +63,15 @@ func connectOptions(log *slog.Logger) []nats.Option {
 		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil && errs.due("disconnected") {
-				log.Warn("disconnected from NATS", "error", err)
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if err != nil {
+				away.FailedFor(nc, err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			if errs.due("reconnected") {
-				log.Info("reconnected to NATS", "server", nc.ConnectedServerName())
-			}
+		nats.ReconnectHandler(func(nc *nats.Conn) { away.EndedFor(nc) }),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			away.Forget(nc)
+			away.Close()
 		}),
 		nats.ErrorHandler(errs.handle),
 	}

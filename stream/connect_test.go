@@ -142,18 +142,20 @@ func TestConnectionSurvivesServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	server.Shutdown()
-	log.await(t, "disconnected from NATS")
-	eventually(t, "notice of the connection", func() bool { return !nc.IsConnected() })
-	if err := nc.Publish("x", nil); !errors.Is(err, nats.ErrReconnectBufExceeded) {
-		t.Errorf("Publish while disconnected = %v, want that nothing is buffered", err)
+	for outage := range 3 { // each is told, however soon it follows another
+		server.Shutdown()
+		told := func(line string) func() bool { return func() bool { return len(log.with(line)) > outage } }
+		eventually(t, "line of the end of the connection", told("disconnected from NATS"))
+		eventually(t, "notice of the connection", func() bool { return !nc.IsConnected() })
+		if err := nc.Publish("x", nil); !errors.Is(err, nats.ErrReconnectBufExceeded) {
+			t.Errorf("Publish while disconnected = %v, want that nothing is buffered", err)
+		}
+		if server, err = natsserver.Start(server.Options()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Shutdown)
+		eventually(t, "line of the new connection", told("reconnected to NATS"))
 	}
-	up, err := natsserver.Start(server.Options())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(up.Shutdown)
-	log.await(t, "reconnected to NATS")
 }
 
 func TestConnectTakesOptions(t *testing.T) {

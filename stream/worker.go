@@ -158,6 +158,7 @@ func (w *Worker) Ready() error {
 // another worker was started under its ID. Run is called once.
 func (w *Worker) Run(ctx context.Context) error {
 	w.telemetry.begin(ctx)
+	defer w.closeStalls()
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
@@ -196,6 +197,12 @@ func (w *Worker) Run(ctx context.Context) error {
 		failure = errors.Join(fmt.Errorf("commit what is routed: %w", context.Cause(work)), failure)
 	}
 	return failure
+}
+
+func (w *Worker) closeStalls() {
+	for _, s := range []*wait.Stall{w.claiming, w.reading, w.routing, w.moving, w.committer.stall, w.ingester.stall} {
+		s.Close()
+	}
 }
 
 // stopWithin gives up the work that is left when the time to stop is over.

@@ -88,6 +88,10 @@ func (s *Sender) Run(ctx context.Context) error {
 	finish()
 	keeping.Wait()
 	s.leave(ctx)
+	s.acks.stall.Close()
+	for _, i := range s.intakes {
+		i.stall.Close()
+	}
 	return nil
 }
 
