@@ -1,7 +1,9 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
@@ -41,6 +43,7 @@ func nemeses() []nemesis {
 		{"restart every server", servers, restartServers},
 		{"stop a server for longer than an election takes", servers, stopServer},
 		{"kill two servers", servers, killTwoServers},
+		{"leaders step down in storms", servers, stepDown},
 		{"cut a worker off", links, cutOff},
 		{"delay a worker", links, delay},
 		{"break a worker's connections", links, breakConnections},
@@ -151,6 +154,29 @@ func killTwoServers(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 			return err
 		}
 		after(ctx, upTo(numbers, time.Second))
+	}
+	return f.awaitCurrent(ctx)
+}
+
+// stepDown has the leaders of all streams step down several times within 2 s, as
+// servers do that are busy or drained. Where streams have one replica, nobody can
+// take over, and nothing happens.
+func stepDown(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	const storms, within = 6, 2 * time.Second
+	streams := []string{f.subjects.UpdatesStream(), f.subjects.DeliveriesStream(), "KV_" + f.subjects.WorkersBucket()}
+	obeyed := 0
+	for range storms {
+		numbers.Shuffle(len(streams), func(i, j int) { streams[i], streams[j] = streams[j], streams[i] })
+		for _, stream := range streams {
+			answer, err := f.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil, time.Second)
+			if err == nil && bytes.Contains(answer.Data, []byte(`"success":true`)) {
+				obeyed++
+			}
+		}
+		after(ctx, upTo(numbers, 2*within/storms))
+	}
+	if obeyed == 0 && f.tuning.replicas > 1 {
+		return fmt.Errorf("none of %d leaders stepped down", storms*len(streams))
 	}
 	return f.awaitCurrent(ctx)
 }
