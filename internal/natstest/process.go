@@ -77,6 +77,9 @@ func (p *Process) URL() string { return "nats://" + address(p.options.Port) }
 // Name returns the name of the server.
 func (p *Process) Name() string { return p.options.Name }
 
+// StoreDir returns the directory that the streams are in.
+func (p *Process) StoreDir() string { return p.options.StoreDir }
+
 // Start starts the process, on the port and with the store directory that it had
 // before, and returns when it accepts connections. ctx bounds the start only. A
 // process that runs is an error.

@@ -10,17 +10,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ProcessCluster is a cluster of nats-servers, each in a process of its own. They
-// do not tell clients of each other: a client knows the servers it is given.
+// ProcessCluster is a cluster of nats-servers, each in a process of its own, or one
+// server that is in no cluster. They do not tell clients of each other: a client
+// knows the servers it is given.
 type ProcessCluster struct {
 	Servers []*Process
 }
 
 // StartProcessCluster starts size servers for the length of the test and returns
 // them when they take streams with size replicas. Each has the options, but a
-// name, a port and a store of its own.
+// name, a port and a store of its own. One server alone has the options as they are.
 func StartProcessCluster(tb testing.TB, size int, options ProcessOptions) *ProcessCluster {
 	tb.Helper()
+	if size == 1 {
+		return &ProcessCluster{Servers: []*Process{StartProcess(tb, options)}}
+	}
 	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
 	defer cancel()
 	c, err := startProcesses(ctx, tb, size, options)
@@ -114,6 +118,9 @@ func (c *ProcessCluster) Leader(ctx context.Context, js jetstream.JetStream, str
 }
 
 func (c *ProcessCluster) named(info *jetstream.ClusterInfo) *Process {
+	if len(c.Servers) == 1 {
+		return c.Servers[0]
+	}
 	if info == nil {
 		return nil
 	}
@@ -132,7 +139,9 @@ func (c *ProcessCluster) AwaitCurrent(ctx context.Context, js jetstream.JetStrea
 		streams := js.ListStreams(ctx)
 		var behind []error
 		for info := range streams.Info() {
-			behind = append(behind, lagging(info))
+			if len(c.Servers) > 1 {
+				behind = append(behind, lagging(info))
+			}
 		}
 		return errors.Join(append(behind, streams.Err())...)
 	})
