@@ -131,7 +131,7 @@ type WorkerConfig struct {
 	StartTimeout       time.Duration `yaml:"start_timeout"`       // bound on waiting for streams and partitions on start
 	StopTimeout        time.Duration `yaml:"stop_timeout"`        // bound on committing what is routed when the worker stops
 	TTL                time.Duration `yaml:"ttl"`                 // how long a worker that is not heard of keeps its partitions
-	Topology           bool          `yaml:"apply_topology"`      // create and update the streams on start
+	Topology           bool          `yaml:"apply_topology"`      // on start, make the streams that are missing and turn on what is needed
 	Queries            QueriesConfig `yaml:"queries"`
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
@@ -188,20 +190,22 @@ func TestRunEndsAtOnce(t *testing.T) {
 	tests := []struct {
 		name    string
 		prepare func(*natsserver.Options)
-		change  func(*stream.Config)
+		change  func(*site)
 		want    string
 	}{
-		{"refused topology", func(*natsserver.Options) {}, func(c *stream.Config) { c.Streams.Storage = stream.File }, "storage is memory, configured is file: the server cannot change it"},
-		{"small payload", func(o *natsserver.Options) { o.MaxPayload = 500 << 10 }, func(*stream.Config) {}, "max_payload is 512000: want at least 528384"},
+		{
+			"a stream of another kind", func(*natsserver.Options) {}, func(s *site) {
+				edit(t, s.js, s.subjects.DeadStream(), func(c *jetstream.StreamConfig) { c.Sources[0].FilterSubject = "presence.dead.malformed" })
+			}, "stream PRESENCE_DEAD: sources is PRESENCE_DELIVERIES presence.dead.malformed",
+		},
+		{"small payload", func(o *natsserver.Options) { o.MaxPayload = 500 << 10 }, func(*site) {}, "max_payload is 512000: want at least 528384"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			server := natstest.Run(t, tt.prepare)
-			nc := natstest.Connect(t, server.URL())
-			s := &site{server: server, url: server.URL(), nc: nc, js: natstest.JetStream(t, nc), config: testConfig()}
-			s.applyTopology(t)
-			tt.change(&s.config)
+			s := newSiteOn(t, server, testConfig())
+			tt.change(s)
 			s.config.Worker.StartTimeout = time.Hour
 			w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
 			w.run(t)

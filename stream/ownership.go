@@ -96,6 +96,7 @@ func (o *ownership) run(ctx, work context.Context) error {
 	defer endLooking()
 	watching.Go(func() { o.watch.run(looking) })
 	watching.Go(func() { o.worker.countPending(looking) })
+	watching.Go(func() { o.worker.streams.run(looking) })
 	announcing.Go(func() { o.announcer.run(work) })
 	beats, looks := time.NewTicker(o.ttl/beatsPerTTL), time.NewTicker(o.ttl/looksPerTTL)
 	defer beats.Stop()
@@ -269,6 +270,7 @@ func (o *ownership) now() wire.Heartbeat {
 		h.Claims[i] = o.tenures[p].claim
 	}
 	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
+	h.StreamsDiffer = o.worker.streams.differences()
 	return h
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
-// prepare makes sure that the streams are as configured.
+// prepare makes sure that the streams are there, and looks whether they are as
+// configured.
 func (w *Worker) prepare(ctx context.Context) error {
 	if err := w.checkPayload(); err != nil {
 		return err
@@ -22,23 +23,23 @@ func (w *Worker) prepare(ctx context.Context) error {
 		return err
 	}
 	waiting := wait.NewStall(w.options.log, "preparing the streams")
-	return w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
+	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
 		if !w.config.Worker.Topology {
 			return topology.Verify(ctx)
 		}
-		changes, err := topology.Apply(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range changes {
-			if c.Action == Keep { // which is told with the partitions
-				continue
-			}
+		made, err := topology.start(ctx)
+		for _, c := range made {
 			w.options.log.Info("changed a stream", "stream", c.Stream, "action", string(c.Action),
 				"setting", c.Setting, "have", c.Have, "want", c.Want)
 		}
-		return nil
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	w.streams = &topologyWatch{topology: topology, log: w.options.log, telemetry: w.telemetry}
+	w.streams.look(ctx)
+	return nil
 }
 
 // checkPayload returns an error where the server takes messages that are too

@@ -43,6 +43,8 @@ type WorkerStatus struct {
 	Partitions          []int     `json:"partitions"`        // that it has or is taking over
 	UpdatesPerSecond    float64   `json:"updates_per_second"`
 	DeliveriesPerSecond float64   `json:"deliveries_per_second"`
+
+	StreamsDiffer []wire.StreamDifference `json:"streams_differ,omitempty"` // from its configuration
 }
 
 // PartitionStatus is how one partition is doing.

@@ -119,6 +119,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
 			Leaving: h.Leaving, HeardAgo: inSeconds(ages[h.Worker]),
 			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
+			StreamsDiffer: h.StreamsDiffer,
 		})
 	}
 	return heartbeats, nil

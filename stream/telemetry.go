@@ -28,6 +28,7 @@ type telemetry struct {
 	owned       metric.Int64UpDownCounter
 	workers     metric.Int64Gauge
 	mixed       metric.Int64Gauge
+	otherwise   metric.Int64Gauge
 	queries     metric.Int64Counter
 	queryTimes  metric.Float64Histogram
 	replayed    metric.Int64Counter
@@ -48,11 +49,12 @@ func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry,
 			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
 		endToEnd: m.histogram("presence_router_end_to_end", "s", "Time from the storing of an update to the commit of its deliveries.",
 			.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600),
-		messages: m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
-		owned:    m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
-		workers:  m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
-		mixed:    m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
-		queries:  m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
+		messages:  m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+		owned:     m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
+		workers:   m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
+		mixed:     m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
+		otherwise: m.gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
+		queries:   m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
 		queryTimes: m.histogram("presence_router_query_duration", "s", "Time from the arrival of a query to its answer, by query.",
 			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
 		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
@@ -185,6 +187,10 @@ func (t *telemetry) totals() totals {
 		done.updates[p] = t.updatesDone[p].Load()
 	}
 	return done
+}
+
+func (t *telemetry) streamsOtherwise(ctx context.Context, settings int) {
+	t.otherwise.Record(ctx, int64(settings))
 }
 
 func (t *telemetry) membership(ctx context.Context, workers, mixed int) {

@@ -10,8 +10,8 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// ErrRefused is wrapped by the error of a change that would lose data or that
-// the server cannot make.
+// ErrRefused is wrapped by the error of a change that would lose data or make the
+// deployment weaker, or that the server cannot make.
 var ErrRefused = errors.New("refused")
 
 // Topology is the set of streams that the router works on.
@@ -20,10 +20,19 @@ type Topology struct {
 	subjects wire.Subjects
 	layouts  layouts
 	config   StreamsConfig
+
+	allowWeaker bool
 }
 
+// TopologyOption changes how a Topology goes about changes.
+type TopologyOption func(*Topology)
+
+// AllowWeaker has Apply make changes too that delete messages, or let fewer servers
+// fail.
+func AllowWeaker() TopologyOption { return func(t *Topology) { t.allowWeaker = true } }
+
 // NewTopology returns the streams that config describes, on the server of js.
-func NewTopology(js jetstream.JetStream, config StreamsConfig) (*Topology, error) {
+func NewTopology(js jetstream.JetStream, config StreamsConfig, opts ...TopologyOption) (*Topology, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -31,7 +40,11 @@ func NewTopology(js jetstream.JetStream, config StreamsConfig) (*Topology, error
 	if err != nil {
 		return nil, err
 	}
-	return &Topology{js: js, subjects: subjects, layouts: newLayouts(js, subjects), config: config}, nil
+	t := &Topology{js: js, subjects: subjects, layouts: newLayouts(js, subjects), config: config}
+	for _, set := range opts {
+		set(t)
+	}
+	return t, nil
 }
 
 // Plan returns what Apply would change, in order, and changes nothing. Streams
@@ -47,7 +60,7 @@ func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		changes = append(changes, compare(have, want)...)
+		changes = append(changes, t.compare(have, want)...)
 	}
 	return changes, nil
 }
@@ -103,27 +116,7 @@ func Refusal(changes []Change) error {
 	return errors.Join(refused...)
 }
 
-// Verify returns an error naming every setting that differs from the
-// configuration and every stream that is missing, and changes nothing.
-func (t *Topology) Verify(ctx context.Context) error {
-	changes, err := t.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	var differences []error
-	for _, c := range changes {
-		switch c.Action {
-		case Keep:
-		case Create:
-			differences = append(differences, fmt.Errorf("stream %s is missing: make it with topology apply", c.Stream))
-		default:
-			differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
-		}
-	}
-	return errors.Join(differences...)
-}
-
-func (t *Topology) existing(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
+func (t *Topology) existing(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
 	stream, err := t.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil
@@ -131,26 +124,37 @@ func (t *Topology) existing(ctx context.Context, name string) (*jetstream.Stream
 	if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", name, err)
 	}
-	return &stream.CachedInfo().Config, nil
+	return stream.CachedInfo(), nil
 }
 
-// apply keeps what the configuration does not speak of, such as a placement.
+// apply makes a stream as want says.
 func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error {
 	have, err := t.existing(ctx, want.Name)
 	if err != nil {
 		return err
 	}
 	if have == nil {
-		_, err = t.js.CreateStream(ctx, want)
-		if err != nil {
-			return fmt.Errorf("create stream %s: %w", want.Name, err)
-		}
-		return nil
+		return t.create(ctx, want)
 	}
+	return t.update(ctx, have.Config, want, func(string) bool { return true })
+}
+
+func (t *Topology) create(ctx context.Context, want jetstream.StreamConfig) error {
+	if _, err := t.js.CreateStream(ctx, want); err != nil {
+		return fmt.Errorf("create stream %s: %w", want.Name, err)
+	}
+	return nil
+}
+
+// update carries the settings of those names over. It keeps what the configuration
+// does not speak of, such as a placement.
+func (t *Topology) update(ctx context.Context, have, want jetstream.StreamConfig, which func(setting string) bool) error {
 	for _, s := range settings() {
-		s.set(have, want)
+		if which(s.name) {
+			s.set(&have, want)
+		}
 	}
-	if _, err = t.js.UpdateStream(ctx, *have); err != nil {
+	if _, err := t.js.UpdateStream(ctx, have); err != nil {
 		return fmt.Errorf("update stream %s: %w", want.Name, err)
 	}
 	return nil

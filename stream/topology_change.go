@@ -14,7 +14,8 @@ type Action string
 const (
 	Create Action = "create" // the stream is missing
 	Update Action = "update" // a setting differs and can be changed
-	Refuse Action = "refuse" // a setting differs and changing it would lose data
+	Weaken Action = "weaken" // the same, and the deployment is weaker or loses messages by it; see AllowWeaker
+	Refuse Action = "refuse" // a setting differs, and changing it is not allowed or not possible
 	Keep   Action = "keep"   // the number of partitions differs and is kept, or a Repartition is under way
 )
 
@@ -26,7 +27,10 @@ type Change struct {
 	Setting string `json:"setting,omitempty"` // empty where the stream is missing
 	Have    string `json:"have,omitempty"`
 	Want    string `json:"want,omitempty"`
-	Reason  string `json:"reason,omitempty"` // why a change is refused, or not made
+	Reason  string `json:"reason,omitempty"` // why a change is refused, not made, or makes the deployment weaker
+
+	rank   rank // of a setting
+	moving bool // a Repartition is under way
 }
 
 // String says the change in one line.
@@ -36,6 +40,8 @@ func (c Change) String() string {
 		return fmt.Sprintf("create %s: %s", c.Stream, c.Want)
 	case Refuse:
 		return fmt.Sprintf("refuse %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
+	case Weaken:
+		return fmt.Sprintf("weaken %s: %s from %s to %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
 	case Keep:
 		return fmt.Sprintf("keep %s: %s is %s, configured is %s: %s", c.Stream, c.Setting, c.Have, c.Want, c.Reason)
 	default:
@@ -43,18 +49,29 @@ func (c Change) String() string {
 	}
 }
 
-func compare(have *jetstream.StreamConfig, want jetstream.StreamConfig) []Change {
+// compare returns how the stream have, nil where it is missing, differs from want.
+func (t *Topology) compare(have *jetstream.StreamInfo, want jetstream.StreamConfig) []Change {
 	if have == nil {
 		return []Change{{Stream: want.Name, Action: Create, Want: describe(want)}}
 	}
 	var changes []Change
 	for _, s := range settings() {
-		if !s.differs(*have, want) {
+		if !s.differs(have.Config, want) {
 			continue
 		}
-		change := Change{Stream: want.Name, Action: Update, Setting: s.name, Have: s.show(*have), Want: s.show(want)}
-		if reason := s.refuse(*have, want); reason != "" {
-			change.Action, change.Reason = Refuse, reason
+		judged := s.judge(have, want)
+		change := Change{
+			Stream: want.Name, Action: Update, Setting: s.name, Have: s.show(have.Config), Want: s.show(want),
+			Reason: judged.reason, rank: judged.rank,
+		}
+		switch {
+		case judged.rank == weaker && t.allowWeaker:
+			change.Action = Weaken
+		case judged.rank == weaker:
+			change.Action = Refuse
+			change.Reason += "; if that is meant, run router-worker topology apply --allow-weaker"
+		case judged.rank > weaker:
+			change.Action = Refuse
 		}
 		changes = append(changes, change)
 	}

@@ -30,7 +30,7 @@ func (t *Topology) divided(ctx context.Context) (division, error) {
 	}
 	switch {
 	case have != nil:
-		if layout, err := layoutOf(t.subjects, *have); err == nil { // else what the stream has is refused
+		if layout, err := layoutOf(t.subjects, have.Config); err == nil { // else what the stream has is refused
 			d.stored = layout
 		}
 	case record.Move != nil:
@@ -45,14 +45,15 @@ func (t *Topology) divided(ctx context.Context) (division, error) {
 // of partitions than the configuration, or is on its way to one.
 func (t *Topology) kept(d division) []Change {
 	reason := fmt.Sprintf("change it with router-worker topology repartition %d", t.config.Partitions)
+	moving := d.move() != nil
 	switch {
-	case d.move() != nil:
+	case moving:
 		reason = d.tell() + "; " + remedy(d.move().To.Partitions)
 	case d.stored.Partitions == t.config.Partitions:
 		return nil
 	}
 	return []Change{{
 		Stream: t.subjects.UpdatesStream(), Action: Keep, Setting: "number of partitions",
-		Have: strconv.Itoa(d.serving().Partitions), Want: strconv.Itoa(t.config.Partitions), Reason: reason,
+		Have: strconv.Itoa(d.serving().Partitions), Want: strconv.Itoa(t.config.Partitions), Reason: reason, moving: moving,
 	}}
 }

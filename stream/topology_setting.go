@@ -9,88 +9,112 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// rank is who makes a change of a setting.
+type rank int
+
+const (
+	needed  rank = iota // a worker when it starts: the router does not work without it
+	bounds              // a worker when it starts: a limit where there was none, that deletes nothing
+	idle                // topology apply; for workers it makes no difference
+	chosen              // topology apply
+	weaker              // topology apply, where AllowWeaker is given
+	fixed               // nobody; workers go on with what there is
+	foreign             // nobody; no worker works on such a stream
+)
+
+// judgement is who makes a change, and for ranks from weaker on why not everybody does.
+type judgement struct {
+	rank   rank
+	reason string
+}
+
 // setting is one setting of a stream that the configuration decides: how it is
-// shown, how it is carried over, and when changing it is refused.
+// shown, how it is carried over, and who makes a change of it.
 type setting struct {
 	name   string
 	show   func(jetstream.StreamConfig) string
 	set    func(have *jetstream.StreamConfig, want jetstream.StreamConfig)
-	refuse func(have, want jetstream.StreamConfig) string // the reason, "" where the change is safe
-	onlyOn bool                                           // a switch that is never turned off
+	judge  func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement
+	onlyOn bool // a switch that is never turned off
 }
 
 func settings() []setting {
 	return []setting{
 		{
-			name:   "subjects",
-			show:   func(c jetstream.StreamConfig) string { return list(c.Subjects) },
-			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Subjects = want.Subjects },
-			refuse: always("messages on the subjects it has now would not be stored any more"),
+			name:  "subjects",
+			show:  func(c jetstream.StreamConfig) string { return list(c.Subjects) },
+			set:   func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Subjects = want.Subjects },
+			judge: always(foreign, "messages on the subjects it has now would not be stored any more"),
 		},
 		{
 			name: "subject transform",
 			show: showTransform,
 			// A difference is refused, and a Repartition may change it meanwhile.
-			set:    func(_ *jetstream.StreamConfig, _ jetstream.StreamConfig) {},
-			refuse: always("updates would not be stored by partition any more"),
+			set:   func(_ *jetstream.StreamConfig, _ jetstream.StreamConfig) {},
+			judge: always(foreign, "updates would not be stored by partition any more"),
 		},
 		{
-			name:   "sources",
-			show:   showSources,
-			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Sources = want.Sources },
-			refuse: always("messages would be copied again or not at all"),
+			name:  "sources",
+			show:  showSources,
+			set:   func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Sources = want.Sources },
+			judge: always(foreign, "messages would be copied again or not at all"),
 		},
 		{
-			name:   "retention",
-			show:   func(c jetstream.StreamConfig) string { return strings.ToLower(c.Retention.String()) },
-			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Retention = want.Retention },
-			refuse: always("the server cannot change it"),
+			name:  "retention",
+			show:  func(c jetstream.StreamConfig) string { return strings.ToLower(c.Retention.String()) },
+			set:   func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Retention = want.Retention },
+			judge: always(foreign, "the server cannot change it"),
 		},
 		{
-			name:   "storage",
-			show:   func(c jetstream.StreamConfig) string { return strings.ToLower(c.Storage.String()) },
-			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Storage = want.Storage },
-			refuse: always("the server cannot change it"),
+			name:  "storage",
+			show:  func(c jetstream.StreamConfig) string { return strings.ToLower(c.Storage.String()) },
+			set:   func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Storage = want.Storage },
+			judge: always(fixed, "the server cannot change it"),
 		},
 		{
-			name:   "replicas",
-			show:   func(c jetstream.StreamConfig) string { return strconv.Itoa(c.Replicas) },
-			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Replicas = want.Replicas },
-			refuse: never,
+			name: "replicas",
+			show: func(c jetstream.StreamConfig) string { return strconv.Itoa(c.Replicas) },
+			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Replicas = want.Replicas },
+			judge: func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+				if want.Replicas < have.Config.Replicas {
+					return judgement{weaker, "fewer servers could fail before messages are lost"}
+				}
+				return judgement{rank: chosen}
+			},
 		},
 		{
 			name: "max_age",
 			show: func(c jetstream.StreamConfig) string { return c.MaxAge.String() },
 			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxAge = want.MaxAge },
-			refuse: func(have, want jetstream.StreamConfig) string {
-				return lowered(int64(have.MaxAge), int64(want.MaxAge))
+			judge: func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+				return lowered(int64(have.Config.MaxAge), int64(want.MaxAge))
 			},
 		},
 		{
-			name: "max_bytes",
-			show: func(c jetstream.StreamConfig) string { return strconv.FormatInt(c.MaxBytes, 10) },
-			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxBytes = want.MaxBytes },
-			refuse: func(have, want jetstream.StreamConfig) string {
-				if want.Discard == jetstream.DiscardNew {
-					return ""
-				}
-				return lowered(have.MaxBytes, want.MaxBytes)
-			},
+			name:  "max_bytes",
+			show:  func(c jetstream.StreamConfig) string { return strconv.FormatInt(c.MaxBytes, 10) },
+			set:   func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxBytes = want.MaxBytes },
+			judge: judgeBytes,
 		},
 		{
 			name: "discard",
 			show: func(c jetstream.StreamConfig) string {
 				return strings.TrimPrefix(strings.ToLower(c.Discard.String()), "discard")
 			},
-			set:    func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Discard = want.Discard },
-			refuse: never,
+			set: func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.Discard = want.Discard },
+			judge: func(_ *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+				if want.Discard == jetstream.DiscardOld {
+					return judgement{weaker, "a full stream would delete the oldest messages"}
+				}
+				return judgement{rank: chosen}
+			},
 		},
 		{
 			name: "max_msgs",
 			show: func(c jetstream.StreamConfig) string { return unlimited(c.MaxMsgs) },
 			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxMsgs = want.MaxMsgs },
 			// Configured is always no limit, so this only ever raises it.
-			refuse: never,
+			judge: always(chosen, ""),
 		},
 		{
 			name: "max_msgs_per_subject",
@@ -98,7 +122,8 @@ func settings() []setting {
 			set: func(have *jetstream.StreamConfig, want jetstream.StreamConfig) {
 				have.MaxMsgsPerSubject = want.MaxMsgsPerSubject
 			},
-			refuse: never,
+			// Configured is no limit, or 1 where nobody reads more than the newest.
+			judge: always(chosen, ""),
 		},
 		flag("allow_direct", func(c *jetstream.StreamConfig) *bool { return &c.AllowDirect }),
 		flag("allow_rollup", func(c *jetstream.StreamConfig) *bool { return &c.AllowRollup }),
@@ -110,8 +135,26 @@ func settings() []setting {
 			set: func(have *jetstream.StreamConfig, want jetstream.StreamConfig) {
 				have.AllowBatchPublish = want.AllowBatchPublish
 			},
-			refuse: never,
+			judge: func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+				if want.AllowBatchPublish && have.Config.Replicas == want.Replicas {
+					return judgement{rank: bounds}
+				}
+				return judgement{rank: idle} // Workers use it with one replica only, if they are configured to.
+			},
 		},
+	}
+}
+
+// judgeBytes has workers set a limit only for copies that have none: nothing in them
+// waits to be routed.
+func judgeBytes(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+	switch {
+	case want.Discard == jetstream.DiscardNew:
+		return judgement{rank: chosen}
+	case len(want.Sources) > 0 && have.Config.MaxBytes <= 0 && have.State.Bytes <= uint64(max(0, want.MaxBytes)):
+		return judgement{rank: bounds}
+	default:
+		return lowered(have.Config.MaxBytes, want.MaxBytes)
 	}
 }
 
@@ -131,23 +174,21 @@ func flag(name string, field func(*jetstream.StreamConfig) *bool) setting {
 		set: func(have *jetstream.StreamConfig, want jetstream.StreamConfig) {
 			*field(have) = *field(have) || *field(&want)
 		},
-		refuse: never,
+		judge:  always(needed, ""),
 		onlyOn: true,
 	}
 }
 
-func never(_, _ jetstream.StreamConfig) string { return "" }
-
-func always(reason string) func(_, _ jetstream.StreamConfig) string {
-	return func(_, _ jetstream.StreamConfig) string { return reason }
+func always(by rank, reason string) func(*jetstream.StreamInfo, jetstream.StreamConfig) judgement {
+	return func(*jetstream.StreamInfo, jetstream.StreamConfig) judgement { return judgement{by, reason} }
 }
 
 // lowered compares limits of which 0 and less mean none.
-func lowered(have, want int64) string {
+func lowered(have, want int64) judgement {
 	if want <= 0 || have > 0 && want >= have {
-		return ""
+		return judgement{rank: chosen}
 	}
-	return "messages that are kept now would be deleted; lower it with the NATS tools if that is meant"
+	return judgement{weaker, "messages that are kept now would be deleted"}
 }
 
 func unlimited(n int64) string {

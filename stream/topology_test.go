@@ -13,9 +13,9 @@ import (
 	"github.com/presence-router/presence-router/stream"
 )
 
-func newTopology(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) *stream.Topology {
+func newTopology(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig, opts ...stream.TopologyOption) *stream.Topology {
 	t.Helper()
-	topology, err := stream.NewTopology(js, config)
+	topology, err := stream.NewTopology(js, config, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,12 +102,12 @@ func TestTopologyChanges(t *testing.T) {
 		{
 			"max_age of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxAge = time.Hour },
 			"refuse PRESENCE_UPDATES: max_age is 24h0m0s, configured is 1h0m0s: " +
-				"messages that are kept now would be deleted; lower it with the NATS tools if that is meant", true,
+				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
 			"max_bytes of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxBytes = 1 << 30 },
 			"refuse PRESENCE_UPDATES: max_bytes is 8589934592, configured is 1073741824: " +
-				"messages that are kept now would be deleted; lower it with the NATS tools if that is meant", true,
+				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
 			"max_age of updates raised", func(c *stream.StreamsConfig) { c.Updates.MaxAge = 48 * time.Hour },
@@ -128,7 +128,7 @@ func TestTopologyChanges(t *testing.T) {
 		{
 			"max_age of states lowered", func(c *stream.StreamsConfig) { c.State.MaxAge = time.Hour },
 			"refuse PRESENCE_STATE: max_age is 168h0m0s, configured is 1h0m0s: " +
-				"messages that are kept now would be deleted; lower it with the NATS tools if that is meant", true,
+				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 	}
 	for _, tt := range tests {
@@ -154,6 +154,31 @@ func TestTopologyChanges(t *testing.T) {
 				t.Errorf("after Apply the plan is %v, want nothing", got)
 			}
 		})
+	}
+}
+
+// What makes a deployment weaker is made if that is asked for.
+func TestTopologyAllowsWeaker(t *testing.T) {
+	t.Parallel()
+	js := newServer(t)
+	before := stream.DefaultStreamsConfig()
+	apply(t, js, before)
+	after := before
+	after.Updates.MaxAge, after.Updates.MaxBytes = time.Hour, 1<<30
+	want := []string{
+		"weaken PRESENCE_UPDATES: max_age from 24h0m0s to 1h0m0s: messages that are kept now would be deleted",
+		"weaken PRESENCE_UPDATES: max_bytes from 8589934592 to 1073741824: messages that are kept now would be deleted",
+	}
+	changes, err := newTopology(t, js, after, stream.AllowWeaker()).Apply(t.Context())
+	if err != nil || len(changes) != 2 || changes[0].String() != want[0] || changes[1].String() != want[1] {
+		t.Errorf("Apply = %v, %v, want %v", changes, err, want)
+	}
+	if got := plan(t, js, after); len(got) != 0 {
+		t.Errorf("after Apply the plan is %v, want nothing", got)
+	}
+	after.Storage = stream.Memory
+	if _, err := newTopology(t, js, after, stream.AllowWeaker()).Apply(t.Context()); !errors.Is(err, stream.ErrRefused) {
+		t.Errorf("Apply of another storage = %v, want it refused: the server cannot change it", err)
 	}
 }
 
@@ -283,8 +308,9 @@ func TestTopologyVerifySaysWhatDiffers(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "PRESENCE_DEAD"); err != nil {
 		t.Fatal(err)
 	}
-	config.Deliveries.MaxAge = time.Hour
-	want := "stream PRESENCE_DELIVERIES: max_age is 15m0s, configured is 1h0m0s\n" +
+	edit(t, js, "PRESENCE_DELIVERIES", func(c *jetstream.StreamConfig) { c.AllowDirect = false })
+	config.Deliveries.MaxAge = time.Hour // Workers go on without.
+	want := "stream PRESENCE_DELIVERIES: allow_direct is false, configured is true\n" +
 		"stream PRESENCE_DEAD is missing: make it with topology apply"
 	if err := newTopology(t, js, config).Verify(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("Verify = %v, want %s", err, want)

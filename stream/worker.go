@@ -48,6 +48,7 @@ type Worker struct {
 	routing    *wait.Stall
 	moving     *wait.Stall // of the deployment, to another layout
 	progress   *progress
+	streams    *topologyWatch // once the streams are there
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them

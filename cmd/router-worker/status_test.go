@@ -26,6 +26,10 @@ type reportedStatus struct {
 		Partitions          []int
 		UpdatesPerSecond    *float64 `json:"updates_per_second"`
 		DeliveriesPerSecond *float64 `json:"deliveries_per_second"`
+		StreamsDiffer       []struct {
+			Setting, Have, Configured string
+			Streams                   []string
+		} `json:"streams_differ"`
 	}
 	Partitions []struct {
 		Partition        int
@@ -108,6 +112,29 @@ func TestStatusOfAWorker(t *testing.T) {
 		status.Workers[0].ID, status.ConfigHash)
 	if !regexp.MustCompile(want).MatchString(text) {
 		t.Errorf("status says\n%s\nwant what matches %s", text, want)
+	}
+}
+
+// A worker that is configured with other streams than there are is told of, in text
+// and for programs.
+func TestStatusOfStreamsConfiguredOtherwise(t *testing.T) {
+	t.Parallel()
+	env := append(withStreams(t), "ROUTER_WORKER_MODULES="+routed, "ROUTER_WORKER_STREAMS_UPDATES_MAX_AGE=1h")
+	startWorker(t, env)
+	var status reportedStatus
+	eventually(t, func() error {
+		if status = readStatus(t, env); len(status.Workers) != 1 || len(status.Workers[0].StreamsDiffer) != 1 {
+			return fmt.Errorf("workers are %+v, want one with a difference", status.Workers)
+		}
+		return nil
+	})
+	d := status.Workers[0].StreamsDiffer[0]
+	if d.Setting != "max_age" || d.Have != "24h0m0s" || d.Configured != "1h0m0s" || len(d.Streams) != 1 || len(status.Warnings) != 1 {
+		t.Errorf("status --json says %+v and warns %q, want that max_age of one stream differs", d, status.Warnings)
+	}
+	want := "\n! The streams are not as configured: max_age of PRESENCE_UPDATES is 24h0m0s, and 1h0m0s for " + status.Workers[0].ID + ". "
+	if got := expect(t, 0, "", env, "status").stdout.String(); !strings.Contains(got, want) {
+		t.Errorf("status says %q, want %q", got, want)
 	}
 }
 

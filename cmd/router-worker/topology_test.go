@@ -70,6 +70,23 @@ func TestTopologyRefusesToLoseData(t *testing.T) {
 	}
 }
 
+func TestTopologyAllowsWeaker(t *testing.T) {
+	t.Parallel()
+	env := append(withStreams(t), "ROUTER_WORKER_STREAMS_UPDATES_MAX_AGE=1h")
+	if got := expect(t, 1, "", env, "topology", "apply").stderr.String(); !strings.Contains(got, "if that is meant, run router-worker topology apply --allow-weaker") {
+		t.Errorf("apply complains %q, want the flag", got)
+	}
+	want := "weaken PRESENCE_UPDATES: max_age from 24h0m0s to 1h0m0s: messages that are kept now would be deleted\n"
+	for _, command := range []string{"plan", "apply"} {
+		if got := expect(t, 0, "", env, "topology", command, "--allow-weaker").stdout.String(); got != want {
+			t.Errorf("%s --allow-weaker says %q, want %q", command, got, want)
+		}
+	}
+	if got := expect(t, 0, "", env, "topology", "plan").stdout.String(); got != "nothing to change\n" {
+		t.Errorf("then plan says %q, want nothing to change", got)
+	}
+}
+
 func TestTopologyApplyShowsWhatItMade(t *testing.T) {
 	t.Parallel()
 	env := natsAt(natstest.Run(t).URL())

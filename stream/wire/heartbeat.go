@@ -24,6 +24,8 @@ type Heartbeat struct {
 	Updates    float64   `json:"updates_per_second"`
 	Deliveries float64   `json:"deliveries_per_second"`
 	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
+
+	StreamsDiffer []StreamDifference `json:"streams_differ,omitempty"` // from its configuration
 }
 
 // Encode returns h as JSON, times in UTC.

@@ -35,6 +35,21 @@ func TestHeartbeatRoundTrip(t *testing.T) {
 	}
 }
 
+func TestHeartbeatTellsOfStreams(t *testing.T) {
+	t.Parallel()
+	want := heartbeat()
+	want.StreamsDiffer = []wire.StreamDifference{{Setting: "replicas", Have: "3", Configured: "1", Streams: []string{"A", "B"}}}
+	data, err := want.Encode()
+	const text = `,"streams_differ":[{"setting":"replicas","have":"3","configured":"1","streams":["A","B"]}]}`
+	if err != nil || !strings.HasSuffix(string(data), text) {
+		t.Errorf("encoded is %s, %v, want it to end in %s", data, err, text)
+	}
+	got, err := wire.DecodeHeartbeat(data)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("decoded is %+v, %v, want %+v", got, err, want)
+	}
+}
+
 func TestHeartbeatOfNoPartitions(t *testing.T) {
 	t.Parallel()
 	h := heartbeat()

@@ -11,11 +11,12 @@ import (
 )
 
 func (p *program) topology() *cobra.Command {
+	var allowWeaker bool
 	plan := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what apply would change",
 		Long: `Show what apply would change, and change nothing. Where apply would refuse to, the
-exit code is 1.`,
+exit code is 1. With --allow-weaker it is shown what apply with that flag would do.`,
 		Example: "  router-worker topology plan --config config.yaml",
 		Args:    takes(0, 0),
 	}
@@ -23,30 +24,39 @@ exit code is 1.`,
 		Use:   "apply",
 		Short: "Create the streams that are missing and update those that differ",
 		Long: `Create the streams that are missing and update those that differ. Where a change
-would lose data, nothing is changed, and the exit code is 1.`,
-		Example: "  router-worker topology apply --config config.yaml",
-		Args:    takes(0, 0),
+would lose data or let fewer servers fail, nothing is changed, and the exit code is
+1. With --allow-weaker these changes are made as well, such as fewer replicas or a
+shorter max_age. What the server cannot change stays refused.`,
+		Example: `  router-worker topology apply --config config.yaml
+  router-worker topology apply --config config.yaml --allow-weaker`,
+		Args: takes(0, 0),
 	}
-	p.clientFlags(plan)
-	p.clientFlags(apply)
+	for _, command := range []*cobra.Command{plan, apply} {
+		p.clientFlags(command)
+		command.Flags().BoolVar(&allowWeaker, "allow-weaker", false, "allow changes that delete messages or let fewer servers fail")
+	}
 	return p.group(
 		&cobra.Command{
 			Use:     "topology",
 			Short:   "Plan or apply the streams, change the number of partitions, repair checkpoints",
 			Example: "  router-worker topology plan --config config.yaml",
 		},
-		p.does(plan, p.changes((*stream.Topology).Plan)),
-		p.does(apply, p.changes((*stream.Topology).Apply)),
+		p.does(plan, p.changes((*stream.Topology).Plan, &allowWeaker)),
+		p.does(apply, p.changes((*stream.Topology).Apply, &allowWeaker)),
 		p.repartition(),
 		p.repair(),
 	)
 }
 
 // changes returns the command that has the streams compared, or changed too.
-func (p *program) changes(with func(*stream.Topology, context.Context) ([]stream.Change, error)) func(context.Context, []string) error {
+func (p *program) changes(with func(*stream.Topology, context.Context) ([]stream.Change, error), allowWeaker *bool) func(context.Context, []string) error {
 	return func(ctx context.Context, _ []string) error {
 		return p.asClient(ctx, func(ctx context.Context, s *session) error {
-			topology, err := stream.NewTopology(s.js, s.config.Streams)
+			var opts []stream.TopologyOption
+			if *allowWeaker {
+				opts = append(opts, stream.AllowWeaker())
+			}
+			topology, err := stream.NewTopology(s.js, s.config.Streams, opts...)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,138 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Verify returns an error naming every stream that is missing and every setting that
+// workers cannot work with, and changes nothing.
+func (t *Topology) Verify(ctx context.Context) error {
+	changes, err := t.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	var differences []error
+	for _, c := range changes {
+		switch {
+		case c.Action == Create:
+			differences = append(differences, fmt.Errorf("stream %s is missing: make it with topology apply", c.Stream))
+		case c.Action != Keep && (c.rank == needed || c.rank == foreign):
+			differences = append(differences, fmt.Errorf("stream %s: %s is %s, configured is %s", c.Stream, c.Setting, c.Have, c.Want))
+		}
+	}
+	return errors.Join(differences...)
+}
+
+// start makes the streams that are missing and what workers need of the others, and
+// returns the changes it made. What else differs it leaves: it is another worker's
+// configuration, or an older one. The error wraps ErrRefused where no worker can work
+// on what is there; nothing is changed then.
+func (t *Topology) start(ctx context.Context) (made []Change, err error) {
+	d, err := t.divided(ctx)
+	if err != nil {
+		return nil, err
+	}
+	replicas := 1
+	var refused []error
+	for _, want := range t.streams(d.stored) {
+		have, err := t.existing(ctx, want.Name)
+		if err != nil {
+			return nil, err
+		}
+		if have == nil {
+			continue
+		}
+		replicas = max(replicas, have.Config.Replicas)
+		refused = append(refused, Refusal(ranked(t.compare(have, want), foreign)))
+	}
+	if err := errors.Join(refused...); err != nil {
+		return nil, err
+	}
+	for _, want := range t.streams(d.stored) {
+		changes, err := t.startStream(ctx, want, replicas)
+		made = append(made, changes...)
+		if err != nil {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
+// startStream makes one stream, with no fewer replicas than others have, or changes
+// what workers need of it. That a limit cannot be set keeps no worker from its work.
+func (t *Topology) startStream(ctx context.Context, want jetstream.StreamConfig, replicas int) ([]Change, error) {
+	have, err := t.existing(ctx, want.Name)
+	if err != nil {
+		return nil, err
+	}
+	if have == nil {
+		want.Replicas = max(want.Replicas, replicas)
+		want.AllowBatchPublish = want.AllowBatchPublish && want.Replicas == 1
+		err := t.create(ctx, want)
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return t.compare(nil, want), err
+		}
+		if have, err = t.existing(ctx, want.Name); err != nil || have == nil { // Another worker made it.
+			return nil, err
+		}
+	}
+	differences := t.compare(have, want)
+	necessary, limits := ranked(differences, needed), ranked(differences, bounds)
+	if len(limits) > 0 {
+		all := slices.Concat(necessary, limits)
+		if t.update(ctx, have.Config, want, among(all)) == nil {
+			return all, nil
+		}
+	}
+	if len(necessary) == 0 {
+		return nil, nil
+	}
+	return necessary, t.update(ctx, have.Config, want, among(necessary))
+}
+
+// ranked returns the changes of settings of one rank.
+func ranked(changes []Change, by rank) []Change {
+	var of []Change
+	for _, c := range changes {
+		if c.rank == by && c.Action != Create && c.Action != Keep {
+			of = append(of, c)
+		}
+	}
+	return of
+}
+
+// among reports of which settings the changes are.
+func among(changes []Change) func(setting string) bool {
+	return func(setting string) bool {
+		for _, c := range changes {
+			if c.Setting == setting {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// different returns how the streams that are there differ from the configuration, as
+// far as that matters to anybody. While the number of partitions is changed, the
+// updates stream has one replica for a moment.
+func (t *Topology) different(ctx context.Context) ([]Change, error) {
+	changes, err := t.Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	moving := slices.ContainsFunc(changes, func(c Change) bool { return c.moving })
+	var differences []Change
+	for _, c := range changes {
+		scaled := moving && c.Stream == t.subjects.UpdatesStream() && c.Setting == "replicas"
+		if c.Action != Create && c.Action != Keep && c.rank != idle && !scaled {
+			differences = append(differences, c)
+		}
+	}
+	return differences, nil
+}
