@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/presence-router/presence-router/internal/matrixtest"
 	"github.com/presence-router/presence-router/internal/natstest"
@@ -38,13 +35,20 @@ func withAbroad(tb testing.TB) *abroad {
 // withAbroadAt is withAbroad on the streams of a server.
 func withAbroadAt(tb testing.TB, env []string) *abroad {
 	tb.Helper()
+	a := newAbroad(tb, env)
+	a.worker = startWorker(tb, append(slices.Clone(env),
+		fmt.Sprintf(`ROUTER_WORKER_MODULES=[{module: static, config: {routes: [{recipients: ["@eva:%s"], users: ["@bob:example.com"]}]}}]`, a.Address())))
+	return a
+}
+
+// newAbroad starts another homeserver, and no worker that routes to it.
+func newAbroad(tb testing.TB, env []string) *abroad {
+	tb.Helper()
 	seed := make([]byte, ed25519.SeedSize)
 	public, _ := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
 	a := &abroad{authority: matrixtest.NewAuthority(tb)}
 	a.Server = matrixtest.Start(tb, a.authority.Certificate(tb, "127.0.0.1"), map[string]ed25519.PublicKey{"example.com ed25519:a_test": public})
 	key := write(tb, "signing.key", "ed25519 a_test "+base64.RawStdEncoding.EncodeToString(seed)+"\n")
-	a.worker = startWorker(tb, append(slices.Clone(env),
-		fmt.Sprintf(`ROUTER_WORKER_MODULES=[{module: static, config: {routes: [{recipients: ["@eva:%s"], users: ["@bob:example.com"]}]}}]`, a.Address())))
 	a.env = append(slices.Clone(env),
 		fmt.Sprintf("ROUTER_WORKER_FEDERATE_KEYS=[{server_name: example.com, key_file: %q}]", key),
 		"ROUTER_WORKER_FEDERATE_CA="+a.authority.File(tb), "ROUTER_WORKER_FEDERATE_BLOCKED_NETWORKS=[]",
@@ -187,46 +191,6 @@ func TestFederateSendsOneEntryAfterAnOutage(t *testing.T) {
 	}
 	if log := p.stderr.String(); !strings.Contains(log, "not sent: ") || strings.Contains(log, "nothing was sent") {
 		t.Errorf("the log is %s, want that it says once that nothing was sent", log)
-	}
-}
-
-// What docs/federation.md and docs/clients.md say that senders and readers need.
-func TestPermissionsThatAreEnough(t *testing.T) {
-	t.Parallel()
-	only := func(publish ...string) *server.Permissions {
-		return &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-		}
-	}
-	guarded := runServer(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
-		{Username: "admin", Password: "secret"},
-		{Username: "sender", Password: "secret", Permissions: only(
-			"$JS.API.CONSUMER.CREATE.PRESENCE_DELIVERIES.>", "$JS.API.CONSUMER.MSG.NEXT.PRESENCE_DELIVERIES.*",
-			"$JS.API.CONSUMER.UNPIN.PRESENCE_DELIVERIES.*", "$JS.API.STREAM.INFO.PRESENCE_DELIVERIES", "$JS.ACK.PRESENCE_DELIVERIES.>",
-		)},
-		{Username: "reader", Password: "secret", Permissions: only(
-			"$JS.API.CONSUMER.CREATE.PRESENCE_DELIVERIES.>", "$JS.API.CONSUMER.MSG.NEXT.PRESENCE_DELIVERIES.*",
-			"$JS.API.CONSUMER.DELETE.PRESENCE_DELIVERIES.*", "$JS.API.STREAM.INFO.PRESENCE_DELIVERIES",
-			"$JS.API.DIRECT.GET.PRESENCE_DELIVERIES", "$JS.API.CONSUMER.INFO.PRESENCE_DELIVERIES.*",
-		)},
-	}})
-	as := func(user string) string { return strings.Replace(guarded, "nats://", "nats://"+user+":secret@", 1) }
-	expect(t, 0, "", natsAt(as("admin")), "topology", "apply")
-	a := withAbroadAt(t, natsAt(as("admin")))
-	p := a.federate(t, "ROUTER_WORKER_NATS_URL="+as("sender"))
-	a.says(t, "first", 0)
-	wantBob(t, a.next(t), "first")
-	awaitMetric(t, p, "presence_router_sender_held_deliveries 0\n")
-	p.signal(syscall.SIGTERM)
-	if got := p.code(); got != 0 || strings.Contains(strings.ToLower(p.stderr.String()), "permission") {
-		t.Errorf("federate ends with %d and says %s, want 0 and nothing about permissions", got, p.stderr.String())
-	}
-	resume := filepath.Join(t.TempDir(), "resume.json")
-	for _, arguments := range []string{"deliveries --all --count 1", "deliveries --latest --count 1 --user @eva:" + a.Address() + " --resume " + resume} {
-		reader := expect(t, 0, "", natsAt(as("reader")), strings.Fields(arguments)...)
-		if got := reader.stdout.String() + reader.stderr.String(); !strings.Contains(got, "bob") || strings.Contains(strings.ToLower(got), "permission") {
-			t.Errorf("%s says %s, want bob and nothing about permissions", arguments, got)
-		}
 	}
 }
 

@@ -42,6 +42,7 @@ func TestWrongUsage(t *testing.T) {
 		{"query with a negative limit", "query interested-users @a:b --limit -1", "--limit is -1: want 0 or more"},
 		{"query for no user ID", "query current-states @a:b --for alice", `--for: invalid user ID "alice"`},
 		{"no user ID", "deliveries --user alice", `--user: invalid user ID "alice"`},
+		{"prefix with a wildcard", "deliveries --api-prefix a.*", `--api-prefix: API prefix is "a.*": want 1 to 8 tokens`},
 		{"no server name", "deliveries --server a_b", "--server: invalid server name"},
 		{"no URL", "topology plan --nats example.com", `--nats is "example.com": want nats://host:port`},
 		{"purge without yes", "dead purge", "say so with --yes"},

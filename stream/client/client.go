@@ -24,6 +24,7 @@ type Client struct {
 	queryTimeout  time.Duration
 	replayTimeout time.Duration
 	lookUps       time.Duration // between two look-ups of a reader
+	apiPrefix     string        // of the JetStream API
 	consumerName  string        // of a reader; "" for one that is made up each time
 }
 
@@ -35,12 +36,8 @@ func New(nc *nats.Conn, prefix string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("use JetStream: %w", err)
-	}
 	c := &Client{
-		nc: nc, js: js, subjects: subjects,
+		nc: nc, subjects: subjects, apiPrefix: wire.DefaultAPIPrefix,
 		queryTimeout: 10 * time.Second, replayTimeout: 90 * time.Second, lookUps: time.Minute,
 	}
 	for _, set := range opts {
@@ -48,6 +45,9 @@ func New(nc *nats.Conn, prefix string, opts ...Option) (*Client, error) {
 	}
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
+	}
+	if c.js, err = jetstream.NewWithAPIPrefix(nc, c.apiPrefix); err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
 	return c, nil
 }

@@ -147,6 +147,14 @@ func (s *site) keep(t *testing.T, sequence uint64) {
 	}
 }
 
+func TestAPIPrefixIsChecked(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Connect(t, newServer(t).server.URL())
+	if _, err := client.New(nc, client.DefaultPrefix, client.WithAPIPrefix("a.*")); err == nil || !strings.Contains(err.Error(), `API prefix is "a.*"`) {
+		t.Errorf("a client with API prefix a.* is error %v, want one that names it", err)
+	}
+}
+
 func TestConsumerNameIsOneToken(t *testing.T) {
 	t.Parallel()
 	nc := natstest.Connect(t, newServer(t).server.URL())

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/internal/fault"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // Option sets something of a Client that has a working default.
@@ -35,6 +36,13 @@ func WithConsumerName(name string) Option {
 	return func(c *Client) { c.consumerName = name }
 }
 
+// WithAPIPrefix says what the subjects of the JetStream API begin with for readers
+// whose account imports it from the router's account; the default is $JS.API. It is
+// 1 to 8 tokens of A-Z, a-z, 0-9, $, _ and -, such as presence.js.
+func WithAPIPrefix(prefix string) Option {
+	return func(c *Client) { c.apiPrefix = prefix }
+}
+
 func (c *Client) validate() error {
 	var name error
 	if c.consumerName != "" {
@@ -42,6 +50,7 @@ func (c *Client) validate() error {
 	}
 	return errors.Join(
 		name,
+		wire.CheckAPIPrefix(c.apiPrefix),
 		fault.Within("query timeout", c.queryTimeout, 10*time.Millisecond, time.Hour),
 		fault.Within("replay timeout", c.replayTimeout, 10*time.Millisecond, 2*time.Hour),
 	)

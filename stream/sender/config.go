@@ -7,14 +7,16 @@ import (
 
 	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // Config is what a Sender is configured with.
 type Config struct {
-	Prefix  string                // of the subjects
-	Name    string                // of the durable consumers; senders of different names each get every delivery
-	Share   Share                 // which deliveries this sender reads
-	Origins []presence.ServerName // whose users' states are sent, at least one; others are left out
+	Prefix    string                // of the subjects
+	APIPrefix string                // of the subjects of the JetStream API, which an account that imports it may call otherwise
+	Name      string                // of the durable consumers; senders of different names each get every delivery
+	Share     Share                 // which deliveries this sender reads
+	Origins   []presence.ServerName // whose users' states are sent, at least one; others are left out
 
 	Concurrency int   // most batches handed over at once, over all destinations
 	MaxEDUs     int   // most EDUs in one batch, 1 to 100
@@ -36,6 +38,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Prefix:       "presence",
+		APIPrefix:    wire.DefaultAPIPrefix,
 		Name:         "federate",
 		Concurrency:  64,
 		MaxEDUs:      20,
@@ -55,6 +58,8 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // Validate returns nil or the joined faults, each a *fault.Field.
 func (c Config) Validate() error {
 	return errors.Join(
+		fault.Check(wire.CheckAPIPrefix(c.APIPrefix) == nil, "api_prefix", c.APIPrefix,
+			"1 to 8 tokens of A-Z, a-z, 0-9, $, _ and -, such as $JS.API or presence.js"),
 		fault.Check(namePattern.MatchString(c.Name), "name", c.Name, "1 to 64 of A-Z, a-z, 0-9, _ and -"),
 		fault.Check(len(c.Origins) > 0, "origins", c.Origins, "at least one server name"),
 		c.Share.Validate(),

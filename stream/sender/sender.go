@@ -40,7 +40,7 @@ func New(nc *nats.Conn, config Config, send Send, opts ...Option) (*Sender, erro
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc)
+	js, err := jetstream.NewWithAPIPrefix(nc, config.APIPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}

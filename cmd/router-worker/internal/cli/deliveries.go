@@ -12,6 +12,7 @@ import (
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/client"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 type deliveriesFlags struct {
@@ -22,7 +23,8 @@ type deliveriesFlags struct {
 	resume string
 	count  int
 
-	consumer string
+	consumer  string
+	apiPrefix string
 }
 
 func (p *program) deliveries() *cobra.Command {
@@ -69,6 +71,7 @@ func (f *deliveriesFlags) add(command *cobra.Command) {
 	command.Flags().BoolVar(&f.latest, "latest", false, "show the newest state of each user, then newer ones; needs --user")
 	command.Flags().StringVar(&f.resume, "resume", "", "with --latest: go on from `file`, and keep it up to date")
 	command.Flags().StringVar(&f.consumer, "consumer", "", "read through a consumer of this `name`, for users who are permitted one; made up if empty")
+	command.Flags().StringVar(&f.apiPrefix, "api-prefix", "", "what the subjects of the JetStream API begin with, if another account's is imported: a `prefix` such as presence.js")
 	command.Flags().IntVar(&f.count, "count", 0, "end after `N` deliveries, with --latest after N states; 0 for never")
 }
 
@@ -85,6 +88,8 @@ func (f deliveriesFlags) selection() (client.Selection, error) {
 		return client.Selection{}, usagef("--latest and --all exclude each other: --latest begins with what is stored")
 	case f.consumer != "" && nameOf(f.consumer) != nil:
 		return client.Selection{}, usagef("--consumer: %w", nameOf(f.consumer))
+	case f.apiPrefix != "" && wire.CheckAPIPrefix(f.apiPrefix) != nil:
+		return client.Selection{}, usagef("--api-prefix: %w", wire.CheckAPIPrefix(f.apiPrefix))
 	case f.resume != "" && !f.latest:
 		return client.Selection{}, usagef("--resume needs --latest")
 	case f.user != "":
@@ -107,12 +112,16 @@ func (f deliveriesFlags) selection() (client.Selection, error) {
 // nameOf returns nil for the name that a consumer may have.
 func nameOf(consumer string) error { return client.DurableConfig{Name: consumer}.Validate() }
 
-// asReader is asClient, with the consumer that the flags name.
+// asReader is asClient, with the consumer and the API that the flags name.
 func (p *program) asReader(ctx context.Context, flags deliveriesFlags, do func(context.Context, *session) error) error {
-	if flags.consumer == "" {
-		return p.asClient(ctx, do)
+	var options []client.Option
+	if flags.consumer != "" {
+		options = append(options, client.WithConsumerName(flags.consumer))
 	}
-	return p.asClient(ctx, do, client.WithConsumerName(flags.consumer))
+	if flags.apiPrefix != "" {
+		options = append(options, client.WithAPIPrefix(flags.apiPrefix))
+	}
+	return p.asClient(ctx, do, options...)
 }
 
 func (p *program) showDeliveries(ctx context.Context, s *session, selection client.Selection, flags deliveriesFlags) error {

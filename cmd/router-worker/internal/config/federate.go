@@ -16,6 +16,7 @@ import (
 type Federate struct {
 	Keys            []FederateKey         `yaml:"keys"`             // one for each of server_names
 	Name            string                `yaml:"name"`             // of the durable consumer
+	APIPrefix       string                `yaml:"api_prefix"`       // of the JetStream API, where another account's is imported
 	Shards          []int                 `yaml:"shards"`           // that this process sends; all where empty
 	Destinations    []presence.ServerName `yaml:"destinations"`     // that this process sends to; all where empty
 	Concurrency     int                   `yaml:"concurrency"`      // most transactions under way
@@ -46,6 +47,7 @@ func DefaultFederate() Federate {
 	c := sender.DefaultConfig()
 	return Federate{
 		Name:           c.Name,
+		APIPrefix:      c.APIPrefix,
 		Concurrency:    c.Concurrency,
 		MaxEDUs:        c.MaxEDUs,
 		MaxStates:      c.MaxStates,
@@ -76,7 +78,7 @@ func prefixes(networks ...string) []netip.Prefix {
 // Sender returns the configuration of the sender of the origins.
 func (f Federate) Sender(subjectPrefix string, origins []presence.ServerName) sender.Config {
 	return sender.Config{
-		Prefix: subjectPrefix, Name: f.Name, Origins: origins,
+		Prefix: subjectPrefix, APIPrefix: f.APIPrefix, Name: f.Name, Origins: origins,
 		Share:       sender.Share{Shards: f.Shards, Destinations: f.Destinations},
 		Concurrency: f.Concurrency, MaxEDUs: f.MaxEDUs, MaxStates: f.MaxStates, MaxBytes: f.MaxBytes,
 		TTL: f.TTL, OfflineTTL: f.OfflineTTL, FirstRetry: f.FirstRetry, LongestRetry: f.LongestRetry,

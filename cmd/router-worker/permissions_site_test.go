@@ -1,0 +1,162 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/internal/natstest"
+)
+
+const (
+	permissionsPage = "../../docs/permissions.md"
+	apiPrefix       = "presence.js" // of the page
+)
+
+// guarded is a server with the accounts of the page about permissions, and the user
+// admin beside the router's users, who may do everything.
+type guarded struct {
+	url  string
+	does *doings
+}
+
+// runGuarded starts a server with the blocks of the page as they are written there.
+func runGuarded(tb testing.TB) *guarded {
+	tb.Helper()
+	options, err := server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	options.Host, options.Port, options.NoSigs = "127.0.0.1", server.RANDOM_PORT, true
+	s, err := server.NewServer(options)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	g := &guarded{does: newDoings()}
+	s.SetLogger(g.does, false, true)
+	go s.Start()
+	tb.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(bound) {
+		tb.Fatal("nats-server does not get ready")
+	}
+	g.url = s.ClientURL()
+	return g
+}
+
+var passwordVariable = regexp.MustCompile(`\$(\w+_PASSWORD)`)
+
+// guardedConfig returns the configuration of the server. Each password is "secret".
+func guardedConfig(tb testing.TB) string {
+	tb.Helper()
+	accounts := strings.Join(permissionBlocks(tb), "\n")
+	const users = "ROUTER {\n  jetstream: enabled\n  users: [\n"
+	if strings.Count(accounts, users) != 1 {
+		tb.Fatalf("the page does not have %q once", users)
+	}
+	accounts = strings.Replace(accounts, users, users+"    {user: admin, password: secret}\n", 1)
+	var config strings.Builder
+	fmt.Fprintf(&config, "jetstream { store_dir: %q }\n", tb.TempDir())
+	for _, variable := range passwordVariable.FindAllStringSubmatch(accounts, -1) {
+		fmt.Fprintf(&config, "%s: secret\n", variable[1])
+	}
+	fmt.Fprintf(&config, "accounts {\n%s}\n", accounts)
+	return config.String()
+}
+
+// permissionBlocks returns the fenced blocks of the page that are configuration of a
+// NATS server.
+func permissionBlocks(tb testing.TB) []string {
+	tb.Helper()
+	page, err := os.ReadFile(permissionsPage)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var blocks []string
+	for _, part := range strings.Split(string(page), "```nats\n")[1:] {
+		block, _, found := strings.Cut(part, "```\n")
+		if !found {
+			tb.Fatalf("a block of %s has no end: %s", permissionsPage, part)
+		}
+		blocks = append(blocks, block)
+	}
+	return blocks
+}
+
+// as returns the environment of a program that logs in as user.
+func (g *guarded) as(user string) []string {
+	return append(natsAt(strings.Replace(g.url, "nats://", "nats://"+user+":secret@", 1)),
+		"ROUTER_WORKER_NATS_INBOX_PREFIX=_INBOX."+user, "ROUTER_WORKER_WORKER_APPLY_TOPOLOGY=false")
+}
+
+// connect returns a connection of user.
+func (g *guarded) connect(tb testing.TB, user string) *nats.Conn {
+	tb.Helper()
+	return natstest.Connect(tb, g.url, nats.UserInfo(user, "secret"), nats.CustomInboxPrefix("_INBOX."+user),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// doings is the log of a server that keeps what each user did and what was denied.
+type doings struct {
+	mu     sync.Mutex
+	done   map[string][]string // of each user, such as "publish a.b"
+	denied map[string][]string
+}
+
+func newDoings() *doings {
+	return &doings{done: make(map[string][]string), denied: make(map[string][]string)}
+}
+
+var (
+	loggedOperation = regexp.MustCompile(`"\w+/user:(\w+)" - <<- \[(H?PUB|SUB) (\S+)`)
+	loggedViolation = regexp.MustCompile(`"\w+/user:(\w+)" - (Publish|Subscription) Violation - (Subject|Reply) "([^"]*)"`)
+)
+
+func (d *doings) Tracef(format string, v ...any) {
+	found := loggedOperation.FindStringSubmatch(fmt.Sprintf(format, v...))
+	if found == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	verb := "publish"
+	if found[2] == "SUB" {
+		verb = "subscribe"
+	}
+	d.done[found[1]] = append(d.done[found[1]], verb+" "+found[3])
+}
+
+func (d *doings) Errorf(format string, v ...any) {
+	found := loggedViolation.FindStringSubmatch(fmt.Sprintf(format, v...))
+	if found == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	verb := map[string]string{"Publish": "publish", "Subscription": "subscribe"}[found[2]]
+	if found[3] == "Reply" {
+		verb = "reply"
+	}
+	d.denied[found[1]] = append(d.denied[found[1]], verb+" "+found[4])
+}
+
+func (d *doings) Noticef(string, ...any) {}
+func (d *doings) Warnf(string, ...any)   {}
+func (d *doings) Fatalf(string, ...any)  {}
+func (d *doings) Debugf(string, ...any)  {}
+
+// of returns what user did, and what the server denied.
+func (d *doings) of(user string) (done, denied []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.done[user]), slices.Clone(d.denied[user])
+}
