@@ -198,6 +198,58 @@ func TestDeliveriesHaveNoGap(t *testing.T) {
 	wantSequences(t, "with one lost on the way", sequencesOf(t, r, 5), 1, 2, 3, 4, 5)
 }
 
+// A reader that waits moves its position to the end of the stream, but not beyond what
+// is lost on the way: the next message tells of that.
+func TestPositionStaysBeforeWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.deliver(t, alice, 1, online(bob, 1))
+	lost, looks := make(chan struct{}), make(chan struct{}, 1000)
+	lose := once(func(frame []byte) bool { return bytes.Contains(frame, []byte(`"sequences":[2]`)) }, natstest.Swallow)
+	proxy := &natstest.Proxy{
+		FromServer: func(frame []byte) ([]byte, natstest.Verdict) {
+			frame, verdict := lose(frame)
+			if verdict == natstest.Swallow {
+				close(lost)
+			}
+			return frame, verdict
+		},
+		FromClient: func(frame []byte) ([]byte, natstest.Verdict) {
+			if bytes.HasPrefix(frame, []byte("PUB $JS.API.CONSUMER.INFO.PRESENCE_DELIVERIES.")) {
+				select {
+				case looks <- struct{}{}:
+				default: // There were enough.
+				}
+			}
+			return frame, natstest.Pass
+		},
+	}
+	c := newClient(t, proxy.Start(t, s.server.URL()), client.WithLookUps(20*time.Millisecond))
+	r := deliveries(t, c, client.All(), client.Position{})
+	wantSequences(t, "before", sequencesOf(t, r, 1), 1)
+	read := make(chan client.Delivery)
+	go func() {
+		for range 2 {
+			d, _, _ := r.next()
+			read <- d
+		}
+	}()
+	s.deliver(t, alice, 1, online(bob, 2))
+	await(t, lost, "loss of a message")
+	for len(looks) > 0 {
+		<-looks
+	}
+	for range 3 { // When the third begins, two are over that knew of the message.
+		await(t, looks, "look-up")
+	}
+	s.deliver(t, alice, 1, online(bob, 3))
+	for _, want := range []uint64{2, 3} {
+		if d := await(t, read, "delivery"); len(d.Sequences) != 1 || d.Sequences[0] != want {
+			t.Errorf("read is a delivery of updates %v, want %d", d.Sequences, want)
+		}
+	}
+}
+
 func TestDeliveriesTellOfWhatIsNone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

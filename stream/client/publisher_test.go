@@ -135,29 +135,6 @@ func publishOne(t *testing.T, p *client.Publisher, u client.Update) outcome {
 	return await(t, told, "outcome")
 }
 
-func TestPublisherTellsWhatItDoesNotKnow(t *testing.T) {
-	t.Parallel()
-	for _, verdict := range []natstest.Verdict{natstest.Swallow, natstest.Sever} {
-		s := newSite(t)
-		proxy := &natstest.Proxy{FromServer: once(isAck, verdict)}
-		p := publisher(t, newClient(t, proxy.Start(t, s.server.URL())), quick)
-		got := publishOne(t, p, update(bob, 1))
-		var failed *client.PublishError
-		if !errors.Is(got.err, client.ErrUnknownOutcome) || !errors.As(got.err, &failed) || failed.User.String() != bob {
-			t.Errorf("promise is told %v, want that the outcome is unknown for %s", got.err, bob)
-		}
-		if got := publishOne(t, p, update(bob, 2)); got.err != nil || got.receipt != (client.Receipt{Sequence: 2}) {
-			t.Errorf("the next update has %+v, want sequence 2", got)
-		}
-		if err := p.Close(t.Context()); !errors.Is(err, client.ErrUnknownOutcome) {
-			t.Errorf("Close() = %v, want the update of unknown outcome", err)
-		}
-		if got, want := s.stored(t), (map[string][]int64{bob: {1, 2}}); !reflect.DeepEqual(got, want) {
-			t.Errorf("the stream holds %v, want %v: no update twice", got, want)
-		}
-	}
-}
-
 func TestPublisherSaysWhereAnUpdateIs(t *testing.T) {
 	t.Parallel()
 	p := publisher(t, newClient(t, newSite(t).server.URL()))

@@ -3,6 +3,7 @@ package sender_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -244,6 +245,32 @@ func TestSenderOutlivesServerAndConsumer(t *testing.T) {
 	made.stop() // before the server does
 }
 
+// The stream is made again while a delivery is held: the first one of the new stream has
+// its sequence, and is another one.
+func TestStreamIsMadeAgainWhileADeliveryIsHeld(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	far.answers(unreachable)
+	made := s.run(t, config(), far.send)
+	s.commit(t, eva, says(1, "first"))
+	made.awaitHeld(t, 1)
+	if err := s.js.DeleteStream(t.Context(), s.subjects.DeliveriesStream()); err != nil {
+		t.Fatal(err)
+	}
+	s.applyTopology(t)
+	s.commit(t, "@zoe:elsewhere.net", says(2, "second"))
+	eventually(t, "try of the second delivery", func() bool {
+		return show(await(t, far.tried, "try")) == one("elsewhere.net", entry("second"))
+	})
+	far.takes()
+	sent := []string{show(far.next(t)), show(far.next(t))}
+	slices.Sort(sent)
+	if want := []string{one("elsewhere.net", entry("second")), one("somewhere.org", entry("first"))}; !slices.Equal(sent, want) {
+		t.Errorf("sent is %q, want %q", sent, want)
+	}
+	s.awaitDone(t)
+}
+
 func TestRedeliveryAndReplay(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
@@ -252,6 +279,7 @@ func TestRedeliveryAndReplay(t *testing.T) {
 	altered.StatusMsg = presence.Status("for joe")
 	steps := []struct {
 		name   string
+		epoch  int64 // 0 for the first
 		header nats.Header
 		to     string
 		state  presence.UserState
@@ -266,9 +294,11 @@ func TestRedeliveryAndReplay(t *testing.T) {
 		{name: "the same, asked for again", header: nats.Header{"Presence-Replay": {"1"}}, to: eva, state: says(5, "fifth"), want: "fifth"},
 		{name: "made up by a router", to: eva, state: says(0, "made up"), want: "made up"},
 		{name: "newer", to: eva, state: says(6, "sixth"), want: "sixth"},
+		{name: "of the next epoch", epoch: 2, to: eva, state: says(2, "second"), want: "second"},
+		{name: "of the epoch before", to: eva, state: says(7, "seventh")},
 	}
 	for _, step := range steps {
-		s.commitWith(t, step.header, step.to, step.state)
+		s.commitIn(t, max(1, step.epoch), step.header, step.to, step.state)
 		if step.want != "" {
 			wantBatch(t, far.next(t), entry(step.want))
 		}

@@ -124,3 +124,13 @@ func TestSenderThatLosesItsPinForgets(t *testing.T) {
 	second.wantNone(t)
 	first.wantNone(t)
 }
+
+// The server counts from what it was asked, which it may answer late.
+func TestPinCountsFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	const ttl = time.Minute
+	asked := time.Now().Add(-10 * time.Second)
+	if got, want := sender.PinnedUntil(ttl, asked), asked.Add(ttl); !got.Equal(want) {
+		t.Errorf("the pin counts until %v, want %v: %v after it was asked for", got, want, ttl)
+	}
+}

@@ -87,10 +87,16 @@ func (s *site) commit(t *testing.T, recipient string, states ...presence.UserSta
 
 func (s *site) commitWith(t *testing.T, header nats.Header, recipient string, states ...presence.UserState) {
 	t.Helper()
+	s.commitIn(t, 1, header, recipient, states...)
+}
+
+// commitIn is commitWith in another epoch than the first.
+func (s *site) commitIn(t *testing.T, epoch int64, header nats.Header, recipient string, states ...presence.UserState) {
+	t.Helper()
 	to := presence.MustUserID(recipient)
 	s.publish(t, &nats.Msg{
 		Subject: s.subjects.Delivery(wire.Remote, wire.Shard(wire.Remote, to, 16), to),
-		Data:    wire.AppendDelivery(nil, wire.Delivery{Recipient: to, Epoch: 1, States: states}),
+		Data:    wire.AppendDelivery(nil, wire.Delivery{Recipient: to, Epoch: epoch, States: states}),
 		Header:  header,
 	})
 }
