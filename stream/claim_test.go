@@ -71,9 +71,14 @@ func TestWorkerGoesOnFromCheckpoint(t *testing.T) {
 // not there, "thief".
 func (s *site) takeOver(t *testing.T, partition int) {
 	t.Helper()
+	s.takeOverAs(t, "thief", partition)
+}
+
+func (s *site) takeOverAs(t *testing.T, worker string, partition int) {
+	t.Helper()
 	eventually(t, "takeover", func() bool {
 		c, sequence := s.checkpoint(t, partition)
-		c.Worker, c.Commit = "thief", "thief-1"
+		c.Worker, c.Commit = worker, "thief-1"
 		_, err := s.js.PublishMsg(t.Context(), &nats.Msg{
 			Subject: s.subjects.Checkpoint(partition), Data: wire.AppendCheckpoint(nil, c), Header: nats.Header{"Nats-Rollup": {"sub"}},
 		}, jetstream.WithExpectLastSequencePerSubject(sequence))
@@ -163,6 +168,31 @@ func TestZombieIsRefused(t *testing.T) {
 	if c, _ := s.checkpoint(t, 0); c.Worker != second.ID() {
 		t.Errorf("checkpoint is of worker %s, want %s", c.Worker, second.ID())
 	}
+}
+
+// A worker that was started again has the ID of the one before, which finds out all the
+// same that it is replaced.
+func TestZombieIsRefusedThoughItsSuccessorHasItsID(t *testing.T) {
+	t.Parallel()
+	inBothWays(t, func(t *testing.T, fastIngest bool) {
+		t.Helper()
+		t.Parallel()
+		s := newSite(t, func(c *stream.Config) {
+			c.Streams.Deliveries.FastIngest = fastIngest
+			c.Worker.TTL = time.Minute // for as long the worker leaves alone what it has lost
+		})
+		w := s.start(t, toEach(t, alice))
+		last := s.publishMany(t, 0, 3)
+		s.awaitPosition(t, last)
+		s.takeOverAs(t, w.ID(), 0)
+		s.publish(t, bob, 4)
+		w.log.await(t, "partition is lost", w.ID())
+		w.stop(t)
+		wantOnce(t, s.deliveries(t), 1, last, alice)
+		if c, _ := s.checkpoint(t, 0); c.Commit != "thief-1" {
+			t.Errorf("checkpoint is %+v, want it left alone", c)
+		}
+	})
 }
 
 // A worker whose heartbeats are not stored claims nothing, until they are.

@@ -45,29 +45,41 @@ func TestIdlePositionWaits(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, func(c *stream.Config) { c.Worker.CheckpointInterval = time.Minute })
-			routed := make(chan int, 10)
-			w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
-				routed <- len(batch)
-				if batch[0].UserID == presence.MustUserID(bob) {
-					return nil, nil
-				}
-				return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
-			}))
-			last := s.publish(t, bob, 1)
-			await(t, routed, "call of the router")
-			if tt.next {
-				last = s.publish(t, "@dave:example.com", 2)
-				s.awaitPosition(t, last)
-			}
-			if c, _ := s.checkpoint(t, 0); !tt.next && c.Sequence != 0 {
-				t.Errorf("position is %d before it is due, want 0", c.Sequence)
-			}
-			w.stop(t)
-			if c, _ := s.checkpoint(t, 0); c.Sequence != last {
-				t.Errorf("position is %d after the end, want %d", c.Sequence, last)
-			}
+			inBothWays(t, func(t *testing.T, fastIngest bool) {
+				t.Helper()
+				t.Parallel()
+				testIdlePositionWaits(t, fastIngest, tt.next)
+			})
 		})
+	}
+}
+
+func testIdlePositionWaits(t *testing.T, fastIngest, next bool) {
+	t.Helper()
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.FastIngest = fastIngest
+		c.Worker.CheckpointInterval = time.Minute
+	})
+	routed := make(chan int, 10)
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		routed <- len(batch)
+		if batch[0].UserID == presence.MustUserID(bob) {
+			return nil, nil
+		}
+		return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
+	}))
+	last := s.publish(t, bob, 1)
+	await(t, routed, "call of the router")
+	if next {
+		last = s.publish(t, "@dave:example.com", 2)
+		s.awaitPosition(t, last)
+	}
+	if c, _ := s.checkpoint(t, 0); !next && c.Sequence != 0 {
+		t.Errorf("position is %d before it is due, want 0", c.Sequence)
+	}
+	w.stop(t)
+	if c, _ := s.checkpoint(t, 0); c.Sequence != last {
+		t.Errorf("position is %d after the end, want %d", c.Sequence, last)
 	}
 }
 

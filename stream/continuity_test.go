@@ -207,6 +207,30 @@ func TestUpdatesStreamIsRolledBack(t *testing.T) {
 	}
 }
 
+// Each time that the stream goes back an epoch begins, though it stays the one that was
+// created once.
+func TestUpdatesStreamIsRolledBackTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, onFile)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 5))
+	copied := s.backUp(t, s.subjects.UpdatesStream())
+	s.awaitPosition(t, s.publishMany(t, 5, 5))
+	for _, more := range []int{3, 2} {
+		s.restore(t, s.subjects.UpdatesStream(), copied)
+		last := s.publishMany(t, 20, more)
+		s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Sequence == last })
+	}
+	w.stop(t)
+	found := s.deliveries(t)
+	if got := fmt.Sprint(sequences(found)[alice]); got != "[1 2 3 4 5 6 7 8 9 10 6 7 8 6 7]" {
+		t.Errorf("%s received %s, want [1 2 3 4 5 6 7 8 9 10 6 7 8 6 7]", alice, got)
+	}
+	if e := epochs(found); len(e) != 15 || e[0] >= e[10] || e[10] >= e[13] {
+		t.Errorf("epochs are %v, want a later one from states 10 and 13 on", e)
+	}
+}
+
 // Nothing has been published since the stream went back when the worker notices.
 func TestUpdatesStreamIsRolledBackAndQuiet(t *testing.T) {
 	t.Parallel()

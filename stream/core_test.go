@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -114,6 +116,44 @@ func drainWith(t *testing.T, staged int) {
 	synctest.Wait()
 	if !drained {
 		t.Error("not drained though every unit is committed")
+	}
+}
+
+// Once a partition is lost, an ingester sends no unit that was staged before: one that
+// was to be committed first may be missing.
+func TestUnitsOfALostPartitionAreDropped(t *testing.T) {
+	t.Parallel()
+	d, err := stream.NewDraining(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if partitions, units := d.Lose(t.Context()); partitions != 0 || units != 0 {
+		t.Errorf("%d partitions with %d units are to be committed, want none", partitions, units)
+	}
+}
+
+// The position that is committed with a unit is not an older one that is renewed.
+func TestRenewedPositionDoesNotGoBack(t *testing.T) {
+	t.Parallel()
+	if got := stream.Renew(2); got != 2 {
+		t.Errorf("position %d is committed, want 2", got)
+	}
+}
+
+// A reader hands nothing on once its session has ended: a message may be missing before
+// the one that comes.
+func TestReaderHandsNothingOnAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	const updates = 50
+	s := newSite(t)
+	s.publishMany(t, 0, updates)
+	messages := natstest.Stored(t, s.js, s.subjects.UpdatesStream(), s.subjects.StoredUpdates())
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for ctx, want := range map[context.Context]int{t.Context(): updates, ended: 0} {
+		if got, err := stream.ReadOn(ctx, messages); err != nil || got != want {
+			t.Errorf("the reader hands on %d updates, %v, want %d", got, err, want)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -46,7 +48,7 @@ type Draining struct {
 func NewDraining(ctx context.Context, n int) (Draining, error) {
 	d := Draining{newPartition(claim{}, 1, func(error) {}), make(chan unit, slotsPerPartition)}
 	for range n {
-		if err := d.p.stage(ctx, unit{}, d.staged); err != nil {
+		if err := d.p.stage(ctx, unit{messages: make([]message, 1)}, d.staged); err != nil {
 			return d, err
 		}
 	}
@@ -58,6 +60,39 @@ func (d Draining) Drain(ctx context.Context) error { return d.p.drain(ctx, d.sta
 
 // Commit has one more of the units committed.
 func (d Draining) Commit() { new(commits).release(<-d.staged) }
+
+// Lose has an ingester receive the units when it has found the partition lost. It returns
+// how many partitions the ingester has, and how many units are still on their way.
+func (d Draining) Lose(ctx context.Context) (partitions, units int) {
+	c := &ingester{lanes: make(map[*partition]*lane)}
+	d.p.lose(errInterrupted)
+	for len(d.staged) > 0 {
+		c.receive(ctx, <-d.staged, true)
+	}
+	return len(c.lanes), len(d.p.slots)
+}
+
+// Renew has a committer renew what is due when it holds a unit up to the update sequence
+// of a partition that it has served long ago. It returns the position to be committed.
+func Renew(sequence uint64) uint64 {
+	p := newPartition(claim{}, 1, func(error) {})
+	c := &committer{next: &group{most: maxGroupBytes}, served: map[*partition]served{p: {upTo: position{sequence: sequence - 1}}}}
+	c.place(unit{partition: p, upTo: position{sequence: sequence}})
+	c.flushIdle()
+	return c.next.upTo(p).sequence
+}
+
+// ReadOn hands messages to a reader with room for all of them, and returns how many it
+// puts there.
+func ReadOn(ctx context.Context, messages []jetstream.Msg) (int, error) {
+	r := &reader{updates: make(chan update, len(messages))}
+	for i, m := range messages {
+		if err := r.receive(ctx, m, uint64(i+1)); err != nil {
+			return 0, err
+		}
+	}
+	return len(r.updates), nil
+}
 
 // Part is what one half of a batch is about.
 type Part struct {

@@ -95,6 +95,72 @@ func testUnknownOutcomeOfCommit(t *testing.T, fastIngest bool) {
 	}
 }
 
+// The answer to a batch comes together with what a look at the checkpoint found, which
+// tells the same: the unit counts once.
+func TestAnswerComesWithTheLook(t *testing.T) {
+	t.Parallel()
+	const rounds, recipients = 5, 3
+	s := newSite(t, func(c *stream.Config) { c.Worker.CommitTimeout = 300 * time.Millisecond })
+	var late []byte
+	answers, found := 0, 0
+	s.url = startProxy(t, s.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
+		switch {
+		case isCommitAnswer(frame) && bytes.Contains(frame, fmt.Appendf(nil, `"count":%d`, recipients+2)):
+			if answers++; answers == 2 {
+				late = frame
+				return frame, swallow
+			}
+		case late != nil && bytes.Contains(frame, []byte("stream_msg_get_response")):
+			found++
+			frame, late = append(late, frame...), nil
+		}
+		return frame, pass
+	}})
+	reader, meter := newMeter()
+	all := readers(recipients)
+	w := s.start(t, toEach(t, all...), meter)
+	last := uint64(0)
+	for round := range rounds {
+		last = s.publishMany(t, round, 1)
+		s.awaitPosition(t, last)
+	}
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, all...)
+	values := collect(t, reader).values
+	if n := values["presence_router_updates{outcome=routed,partition=0}"]; n != rounds || found != 1 {
+		t.Errorf("%d updates count as routed, and %d answers came with a look, want %d and 1", n, found, rounds)
+	}
+}
+
+// While a reader waits until there is room for an update, the connection is made again:
+// it reads that update once more.
+func TestReconnectWhileAReaderWaits(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) { c.Worker.Batch = 1 })
+	var consumers atomic.Int64
+	p := &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
+		if bytes.HasPrefix(frame, []byte("PUB $JS.API.CONSUMER.CREATE.PRESENCE_UPDATES.")) {
+			consumers.Add(1)
+		}
+		return frame, pass
+	}}
+	s.url = startProxy(t, s.url, p)
+	h := newHeld()
+	w := s.start(t, h.router(t))
+	last := s.publishMany(t, 0, 6) // One is routed, one is ready, one waits for room.
+	await(t, h.asked, "call of the router")
+	s.awaitHandedOut(t, last)
+	if err := w.nc.FlushTimeout(eventTimeout); err != nil {
+		t.Fatal(err)
+	}
+	p.CutAll()
+	eventually(t, "second consumer", func() bool { return consumers.Load() > 1 })
+	close(h.release)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
+}
+
 // What a reader asks for just when the connection is lost is not answered any more;
 // it asks again as soon as the connection is back.
 func TestRequestIsLostWithTheConnection(t *testing.T) {
