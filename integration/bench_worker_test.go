@@ -41,6 +41,7 @@ func newRouterBench(b *testing.B, url string, storage stream.Storage, router rou
 		Worker:      stream.DefaultWorkerConfig(),
 	}
 	config.Streams.Storage = storage
+	config.Streams.Deliveries.MaxBytes = -1 // It stays for as long as the benchmark.
 	dispatcher, err := routing.NewDispatcher([]routing.Registration{{Name: "bench", Router: router, Timeout: time.Minute}})
 	if err != nil {
 		b.Fatal(err)

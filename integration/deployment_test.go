@@ -31,11 +31,12 @@ type settings map[string]string
 // the longest test.
 func testSettings() settings {
 	return settings{
-		"HTTP_LISTEN":                "127.0.0.1:0",
-		"STREAMS_DELIVERIES_MAX_AGE": "24h",
-		"WORKER_COMMIT_TIMEOUT":      "1s",
-		"WORKER_CHECKPOINT_INTERVAL": "100ms",
-		"WORKER_TTL":                 "1s",
+		"HTTP_LISTEN":                  "127.0.0.1:0",
+		"STREAMS_DELIVERIES_MAX_AGE":   "24h",
+		"STREAMS_DELIVERIES_MAX_BYTES": "-1",
+		"WORKER_COMMIT_TIMEOUT":        "1s",
+		"WORKER_CHECKPOINT_INTERVAL":   "100ms",
+		"WORKER_TTL":                   "1s",
 	}
 }
 

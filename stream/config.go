@@ -59,7 +59,7 @@ type StreamsConfig struct {
 type UpdatesConfig struct {
 	MaxAge         time.Duration `yaml:"max_age"`          // how long an update is kept
 	MaxBytes       int64         `yaml:"max_bytes"`        // size at which the oldest updates go; -1 for no limit
-	MaxUpdateBytes int           `yaml:"max_update_bytes"` // a larger update is a dead letter
+	MaxUpdateBytes int           `yaml:"max_update_bytes"` // a larger update is refused by the server, or a dead letter
 }
 
 // DeliveriesConfig holds the settings of the stream that workers commit to.
@@ -73,14 +73,16 @@ type DeliveriesConfig struct {
 
 // DeadConfig holds the settings of the stream that keeps dead letters.
 type DeadConfig struct {
-	MaxAge time.Duration `yaml:"max_age"` // how long a dead letter is kept
+	MaxAge   time.Duration `yaml:"max_age"`   // how long a dead letter is kept
+	MaxBytes int64         `yaml:"max_bytes"` // size at which the oldest dead letters go; -1 for no limit
 }
 
 // StateConfig holds the settings of the stream that keeps the newest state of every
 // user.
 type StateConfig struct {
-	Enabled bool          `yaml:"enabled"` // whether there is one; without, some queries are not answered
-	MaxAge  time.Duration `yaml:"max_age"` // how long the state of a user is kept who has no newer one
+	Enabled  bool          `yaml:"enabled"`   // whether there is one; without, some queries are not answered
+	MaxAge   time.Duration `yaml:"max_age"`   // how long the state of a user is kept who has no newer one
+	MaxBytes int64         `yaml:"max_bytes"` // size at which the states go that are the oldest; -1 for no limit
 }
 
 // DefaultStreamsConfig returns the settings that a configuration starts from.
@@ -91,9 +93,9 @@ func DefaultStreamsConfig() StreamsConfig {
 		Storage:    File,
 		Partitions: 16,
 		Updates:    UpdatesConfig{MaxAge: 24 * time.Hour, MaxBytes: 8 << 30, MaxUpdateBytes: 64 << 10},
-		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: -1, MaxDeliveryBytes: 512 << 10, Shards: 16, FastIngest: true},
-		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour},
-		State:      StateConfig{Enabled: true, MaxAge: 7 * 24 * time.Hour},
+		Deliveries: DeliveriesConfig{MaxAge: 15 * time.Minute, MaxBytes: 4 << 30, MaxDeliveryBytes: 512 << 10, Shards: 16, FastIngest: true},
+		Dead:       DeadConfig{MaxAge: 7 * 24 * time.Hour, MaxBytes: 1 << 30},
+		State:      StateConfig{Enabled: true, MaxAge: 7 * 24 * time.Hour, MaxBytes: 1 << 30},
 	}
 }
 
@@ -107,15 +109,21 @@ func (c StreamsConfig) Validate() error {
 		fault.Check(c.Storage == File || c.Storage == Memory, "storage", string(c.Storage), "file or memory"),
 		fault.Within("partitions", c.Partitions, 1, maxPartitions),
 		fault.Within("updates.max_age", c.Updates.MaxAge, time.Minute, 366*24*time.Hour),
-		fault.Check(c.Updates.MaxBytes == -1 || c.Updates.MaxBytes >= 1<<20, "updates.max_bytes", c.Updates.MaxBytes, "-1 or at least 1MiB"),
+		checkLimit("updates.max_bytes", c.Updates.MaxBytes),
 		fault.Within("updates.max_update_bytes", c.Updates.MaxUpdateBytes, 256, 256<<10),
 		fault.Within("deliveries.max_age", c.Deliveries.MaxAge, time.Second, 366*24*time.Hour),
-		fault.Check(c.Deliveries.MaxBytes == -1 || c.Deliveries.MaxBytes >= 1<<20, "deliveries.max_bytes", c.Deliveries.MaxBytes, "-1 or at least 1MiB"),
+		checkLimit("deliveries.max_bytes", c.Deliveries.MaxBytes),
 		fault.Within("deliveries.max_delivery_bytes", c.Deliveries.MaxDeliveryBytes, 1<<10, 768<<10),
 		fault.Within("deliveries.shards", c.Deliveries.Shards, 1, 4096),
 		fault.Within("dead.max_age", c.Dead.MaxAge, time.Minute, 366*24*time.Hour),
+		checkLimit("dead.max_bytes", c.Dead.MaxBytes),
 		fault.Within("state.max_age", c.State.MaxAge, time.Minute, 366*24*time.Hour),
+		checkLimit("state.max_bytes", c.State.MaxBytes),
 	)
+}
+
+func checkLimit(field string, bytes int64) error {
+	return fault.Check(bytes == -1 || bytes >= 1<<20, field, bytes, "-1 or at least 1MiB")
 }
 
 // WorkerConfig holds the settings of one worker.

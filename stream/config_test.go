@@ -29,8 +29,8 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 				Prefix: "p", Replicas: 1, Storage: stream.File, Partitions: 1,
 				Updates:    stream.UpdatesConfig{MaxAge: time.Minute, MaxBytes: 1 << 20, MaxUpdateBytes: 256},
 				Deliveries: stream.DeliveriesConfig{MaxAge: time.Second, MaxBytes: 1 << 20, MaxDeliveryBytes: 1 << 10, Shards: 1},
-				Dead:       stream.DeadConfig{MaxAge: time.Minute},
-				State:      stream.StateConfig{MaxAge: time.Minute},
+				Dead:       stream.DeadConfig{MaxAge: time.Minute, MaxBytes: 1 << 20},
+				State:      stream.StateConfig{MaxAge: time.Minute, MaxBytes: 1 << 20},
 			}
 			c.Worker = stream.WorkerConfig{
 				Batch: 1, RouterTimeout: time.Millisecond, Start: stream.Oldest, CheckpointInterval: 10 * time.Millisecond,
@@ -44,8 +44,8 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 				Prefix: "abcdefghijklmnopqrstuvwxyz_-0123", Replicas: 5, Storage: stream.Memory, Partitions: 256,
 				Updates:    stream.UpdatesConfig{MaxAge: year, MaxBytes: -1, MaxUpdateBytes: 256 << 10},
 				Deliveries: stream.DeliveriesConfig{MaxAge: year, MaxBytes: -1, MaxDeliveryBytes: 768 << 10, Shards: 4096},
-				Dead:       stream.DeadConfig{MaxAge: year},
-				State:      stream.StateConfig{MaxAge: year},
+				Dead:       stream.DeadConfig{MaxAge: year, MaxBytes: -1},
+				State:      stream.StateConfig{MaxAge: year, MaxBytes: -1},
 			}
 			c.Worker = stream.WorkerConfig{
 				ID: "azAZ09_-", Batch: 4096, RouterTimeout: 10 * time.Minute, Start: stream.Newest, CheckpointInterval: time.Minute,
@@ -88,6 +88,8 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Streams.Deliveries.MaxBytes = 1 }, "streams.deliveries.max_bytes is 1: want -1 or at least 1MiB"},
 		{func(c *stream.Config) { c.Streams.Deliveries.MaxDeliveryBytes = 786433 }, "streams.deliveries.max_delivery_bytes is 786433: want 1024 to 786432"},
 		{func(c *stream.Config) { c.Streams.Deliveries.Shards = 4097 }, "streams.deliveries.shards is 4097: want 1 to 4096"},
+		{func(c *stream.Config) { c.Streams.Dead.MaxBytes = 1<<20 - 1 }, "streams.dead.max_bytes is 1048575: want -1 or at least 1MiB"},
+		{func(c *stream.Config) { c.Streams.State.MaxBytes = 0 }, "streams.state.max_bytes is 0: want -1 or at least 1MiB"},
 		{func(c *stream.Config) { c.Streams.Dead.MaxAge = 0 }, "streams.dead.max_age is 0s: want 1m0s to 8784h0m0s"},
 		{func(c *stream.Config) { c.Streams.State.MaxAge = 0 }, "streams.state.max_age is 0s: want 1m0s to 8784h0m0s"},
 		{func(c *stream.Config) { c.Worker.Queries.Concurrency = 0 }, "worker.queries.concurrency is 0: want 1 to 1024"},

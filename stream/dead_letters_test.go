@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
@@ -129,6 +130,7 @@ func TestDeadLetterThatIsTooLargeIsTruncated(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	w := s.start(t, toEach(t, alice))
+	edit(t, s.js, s.subjects.UpdatesStream(), func(c *jetstream.StreamConfig) { c.MaxMsgSize = -1 }) // As earlier versions made it.
 	data := update(bob, 1) + strings.Repeat(" ", 900<<10)
 	s.awaitPosition(t, s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), data, nil))
 	w.stop(t)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
@@ -56,6 +57,7 @@ func TestUpdateLargerThanReadAhead(t *testing.T) {
 	s.server, s.url, s.nc, s.js = server, server.URL(), nc, natstest.JetStream(t, nc)
 	s.applyTopology(t)
 	w := s.start(t, toEach(t, alice))
+	edit(t, s.js, s.subjects.UpdatesStream(), func(c *jetstream.StreamConfig) { c.MaxMsgSize = -1 }) // As earlier versions made it.
 	s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), strings.Repeat("x", large), nil)
 	last := s.publish(t, bob, 1)
 	s.awaitPosition(t, last)

@@ -45,7 +45,9 @@ func testConfig() stream.Config {
 	}
 	c.Streams.Partitions = 1
 	c.Streams.Storage = stream.Memory
-	c.Streams.Updates.MaxBytes = -1
+	for _, limit := range []*int64{&c.Streams.Updates.MaxBytes, &c.Streams.Deliveries.MaxBytes, &c.Streams.Dead.MaxBytes, &c.Streams.State.MaxBytes} {
+		*limit = -1 // else the server reserves memory for it
+	}
 	c.Worker.CheckpointInterval = 20 * time.Millisecond
 	c.Worker.CommitTimeout = 2 * time.Second
 	c.Worker.Queries.Timeout = eventTimeout

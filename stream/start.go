@@ -25,20 +25,34 @@ func (w *Worker) prepare(ctx context.Context) error {
 	waiting := wait.NewStall(w.options.log, "preparing the streams")
 	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
 		if !w.config.Worker.Topology {
-			return topology.Verify(ctx)
+			return errors.Join(topology.Verify(ctx), w.fitCommits(ctx, topology))
 		}
 		made, err := topology.start(ctx)
 		for _, c := range made {
 			w.options.log.Info("changed a stream", "stream", c.Stream, "action", string(c.Action),
 				"setting", c.Setting, "have", c.Have, "want", c.Want)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return w.fitCommits(ctx, topology)
 	})
 	if err != nil {
 		return err
 	}
 	w.streams = &topologyWatch{topology: topology, log: w.options.log, telemetry: w.telemetry}
 	w.streams.look(ctx)
+	return nil
+}
+
+// fitCommits has commits fit into the deliveries stream as it is, whatever is
+// configured.
+func (w *Worker) fitCommits(ctx context.Context, topology *Topology) error {
+	deliveries, err := topology.existing(ctx, w.subjects.DeliveriesStream())
+	if err != nil || deliveries == nil {
+		return err
+	}
+	w.committer.groupBytes = groupBytes(deliveries.Config.MaxBytes)
 	return nil
 }
 

@@ -180,6 +180,7 @@ func (t *Topology) updates(layout wire.Layout) jetstream.StreamConfig {
 		},
 		MaxAge:      t.config.Updates.MaxAge,
 		MaxBytes:    t.config.Updates.MaxBytes,
+		MaxMsgSize:  int32(t.config.Updates.MaxUpdateBytes + headerRoom), //nolint:gosec // Validate bounds it.
 		Discard:     jetstream.DiscardOld,
 		AllowDirect: true,
 	})
@@ -216,7 +217,7 @@ func (t *Topology) dead() jetstream.StreamConfig {
 		Description: "presence updates that could not be routed, with the reason",
 		Sources:     []*jetstream.StreamSource{{Name: t.subjects.DeliveriesStream(), FilterSubject: t.subjects.DeadAll()}},
 		MaxAge:      t.config.Dead.MaxAge,
-		MaxBytes:    -1,
+		MaxBytes:    t.config.Dead.MaxBytes,
 		Discard:     jetstream.DiscardOld,
 		AllowDirect: true,
 	})
@@ -249,7 +250,7 @@ func (t *Topology) state() jetstream.StreamConfig {
 			}},
 		}},
 		MaxAge:            t.config.State.MaxAge,
-		MaxBytes:          -1,
+		MaxBytes:          t.config.State.MaxBytes,
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
 		AllowDirect:       true,

@@ -125,6 +125,17 @@ func settings() []setting {
 			// Configured is no limit, or 1 where nobody reads more than the newest.
 			judge: always(chosen, ""),
 		},
+		{
+			name: "max_msg_size",
+			show: func(c jetstream.StreamConfig) string { return unlimited(int64(c.MaxMsgSize)) },
+			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxMsgSize = want.MaxMsgSize },
+			judge: func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+				if have.Config.MaxMsgSize <= 0 {
+					return judgement{rank: bounds}
+				}
+				return judgement{rank: chosen} // Nothing that is stored is deleted.
+			},
+		},
 		flag("allow_direct", func(c *jetstream.StreamConfig) *bool { return &c.AllowDirect }),
 		flag("allow_rollup", func(c *jetstream.StreamConfig) *bool { return &c.AllowRollup }),
 		flag("allow_msg_ttl", func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgTTL }),

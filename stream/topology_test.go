@@ -54,16 +54,16 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 	want := []string{
 		"create PRESENCE_UPDATES: subjects presence.update.*.*, subject transform presence.update.*.* to " +
 			"presence.update.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}, retention limits, storage file, " +
-			"replicas 1, max_age 24h0m0s, max_bytes 8589934592, discard old, allow_direct true",
+			"replicas 1, max_age 24h0m0s, max_bytes 8589934592, discard old, max_msg_size 69632, allow_direct true",
 		"create PRESENCE_DELIVERIES: subjects presence.checkpoint.* presence.dead.* presence.deliver.>, retention limits, " +
-			"storage file, replicas 1, max_age 15m0s, max_bytes -1, discard new, allow_direct true, allow_rollup true, " +
+			"storage file, replicas 1, max_age 15m0s, max_bytes 4294967296, discard new, allow_direct true, allow_rollup true, " +
 			"allow_msg_ttl true, allow_atomic true, allow_batched true",
 		"create PRESENCE_DEAD: sources PRESENCE_DELIVERIES presence.dead.*, retention limits, storage file, replicas 1, " +
-			"max_age 168h0m0s, max_bytes -1, discard old, allow_direct true",
+			"max_age 168h0m0s, max_bytes 1073741824, discard old, allow_direct true",
 		"create KV_PRESENCE_WORKERS: subjects $KV.PRESENCE_WORKERS.>, retention limits, storage file, replicas 1, max_age 0s, " +
 			"max_bytes -1, discard new, max_msgs_per_subject 1, allow_direct true, allow_rollup true, allow_msg_ttl true",
 		"create PRESENCE_STATE: sources PRESENCE_UPDATES presence.*.*.*.* to presence.state.{{wildcard(3)}}.{{wildcard(4)}}, " +
-			"retention limits, storage file, replicas 1, max_age 168h0m0s, max_bytes -1, discard old, max_msgs_per_subject 1, " +
+			"retention limits, storage file, replicas 1, max_age 168h0m0s, max_bytes 1073741824, discard old, max_msgs_per_subject 1, " +
 			"allow_direct true",
 	}
 	if got := plan(t, js, stream.DefaultStreamsConfig()); !slices.Equal(got, want) {
@@ -118,8 +118,17 @@ func TestTopologyChanges(t *testing.T) {
 			"update PRESENCE_UPDATES: max_bytes from 8589934592 to -1", false,
 		},
 		{
-			"max_bytes of deliveries set", func(c *stream.StreamsConfig) { c.Deliveries.MaxBytes = 1 << 30 },
-			"update PRESENCE_DELIVERIES: max_bytes from -1 to 1073741824", false,
+			"max_bytes of deliveries lowered", func(c *stream.StreamsConfig) { c.Deliveries.MaxBytes = 1 << 30 },
+			"update PRESENCE_DELIVERIES: max_bytes from 4294967296 to 1073741824", false,
+		},
+		{
+			"max_update_bytes raised", func(c *stream.StreamsConfig) { c.Updates.MaxUpdateBytes = 128 << 10 },
+			"update PRESENCE_UPDATES: max_msg_size from 69632 to 135168", false,
+		},
+		{
+			"max_bytes of dead letters lowered", func(c *stream.StreamsConfig) { c.Dead.MaxBytes = 1 << 20 },
+			"refuse PRESENCE_DEAD: max_bytes is 1073741824, configured is 1048576: " +
+				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
 			"max_age of dead letters raised", func(c *stream.StreamsConfig) { c.Dead.MaxAge = 14 * 24 * time.Hour },

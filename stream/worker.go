@@ -119,7 +119,7 @@ func (w *Worker) assemble() {
 		},
 	}
 	w.committer = &committer{
-		commits: w.commits(points), groupBytes: groupBytes(w.config.Streams.Deliveries.MaxBytes),
+		commits: w.commits(points), groupBytes: maxGroupBytes,
 		idle: make(map[*partition]position), served: make(map[*partition]served),
 	}
 	w.ingester = &ingester{

@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 	"testing"
+	"time"
 
 	"github.com/presence-router/presence-router/internal/natstest"
 )

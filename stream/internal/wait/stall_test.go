@@ -106,7 +106,7 @@ func TestEveryStallIsTold(t *testing.T) {
 			s.Failed(errNoResponders)
 			s.Ended()
 			s.want(t, 2*outage+2, goes, "after=1s", "tries=2")
-			wait.Pause(t.Context(), 2 * time.Second)
+			wait.Pause(t.Context(), 2*time.Second)
 		}
 	})
 }
@@ -135,14 +135,14 @@ func TestStallThatComesAndGoes(t *testing.T) {
 			if newest := s.lines()[len(s.lines())-1]; !strings.Contains(newest, stands) {
 				t.Fatalf("it stands still, and the newest line is %q", newest)
 			}
-			wait.Pause(t.Context(), time.Minute / perMinute / 2)
+			wait.Pause(t.Context(), time.Minute/perMinute/2)
 			s.Ended()
-			wait.Pause(t.Context(), time.Minute / perMinute / 2)
+			wait.Pause(t.Context(), time.Minute/perMinute/2)
 		}
 		if got, most := len(s.lines()), 2*wait.MaxEnds*(minutes+1); got > most {
 			t.Errorf("%d lines are logged, want at most %d", got, most)
 		}
-		wait.Pause(t.Context(), time.Minute / wait.MaxEnds)
+		wait.Pause(t.Context(), time.Minute/wait.MaxEnds)
 		synctest.Wait()
 		s.want(t, len(s.lines()), goes, "times=")
 		before := len(s.lines())
@@ -164,7 +164,7 @@ func TestEndThatIsToldLate(t *testing.T) {
 		wait.Pause(t.Context(), time.Second)
 		s.Ended()
 		s.want(t, 2*wait.MaxEnds+1, stands)
-		wait.Pause(t.Context(), wait.Reminder / wait.MaxEnds)
+		wait.Pause(t.Context(), wait.Reminder/wait.MaxEnds)
 		synctest.Wait()
 		s.want(t, 2*wait.MaxEnds+2, goes, "after=1s")
 	})

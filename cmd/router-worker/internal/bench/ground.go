@@ -43,8 +43,8 @@ func newGround(ctx context.Context, self, url string, s site) (g *ground, err er
 	g = &ground{self: self, url: url, streams: stream.DefaultStreamsConfig()}
 	g.streams.Prefix = "bench-" + strings.ToLower(rand.Text()[:6])
 	g.streams.Storage, g.streams.Replicas = s.storage, s.replicas
-	g.streams.Updates.MaxBytes = -1 // A limit would be reserved for nothing.
-	g.streams.State.Enabled = false // Keeping the newest states is a part of publishing.
+	g.streams.Updates.MaxBytes, g.streams.Deliveries.MaxBytes, g.streams.Dead.MaxBytes = -1, -1, -1 // A limit would be reserved for nothing.
+	g.streams.State.Enabled = false                                                                 // Keeping the newest states is a part of publishing.
 	if g.subjects, err = wire.NewSubjects(g.streams.Prefix); err != nil {
 		return nil, err
 	}
