@@ -35,7 +35,7 @@ func readBacklog(ctx context.Context, nc *nats.Conn, stream string, from getRequ
 	defer cancel()
 	reply, err := nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
 	if err != nil {
-		return backlog{}, fmt.Errorf("read stream %s: %w", stream, noJetStream(err))
+		return backlog{}, fmt.Errorf("read stream %s: %w", stream, noStream(err))
 	}
 	found, err := decodeBacklog(reply.Header)
 	if err != nil {

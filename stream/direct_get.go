@@ -107,7 +107,7 @@ func receive(ctx context.Context, replies *nats.Subscription) (batch []gotten, e
 	for {
 		m, err := replies.NextMsgWithContext(ctx)
 		if err != nil {
-			return nil, batchEnd{}, fmt.Errorf("wait for messages: %w", noJetStream(err))
+			return nil, batchEnd{}, fmt.Errorf("wait for messages: %w", noStream(err))
 		}
 		if status := m.Header.Get("Status"); status != "" {
 			end, err := ending(status, m.Header)
@@ -141,7 +141,7 @@ func ending(status string, header nats.Header) (batchEnd, error) {
 	case "404":
 		return batchEnd{noResult: true}, nil
 	case "503":
-		return batchEnd{}, fmt.Errorf("%w: the stream is missing or has no leader", nats.ErrNoResponders)
+		return batchEnd{}, noStream(nats.ErrNoResponders)
 	default:
 		return batchEnd{}, fmt.Errorf("status %s %s", status, header.Get("Description"))
 	}

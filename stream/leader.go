@@ -75,3 +75,13 @@ func noJetStream(err error) error {
 	}
 	return err
 }
+
+// errNoStream says what it means that nobody answers a direct get.
+var errNoStream = errors.New("the stream is missing or has no leader")
+
+func noStream(err error) error {
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%w: %w", errNoStream, err)
+	}
+	return err
+}

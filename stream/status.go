@@ -13,8 +13,11 @@ type Status struct {
 	ConfigHash  string                 `json:"config_hash"`  // that most workers have, "" without workers
 	Workers     []WorkerStatus         `json:"workers"`      // those that are live, by ID
 	Partitions  []PartitionStatus      `json:"partitions"`   // by number
-	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason
+	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason; nil if they cannot be read
 	Repartition *RepartitionStatus     `json:"repartition"`  // nil where no change of the number of partitions is under way
+	Problems    []Problem              `json:"problems"`     // with the servers and the streams, worst first
+
+	UnknownWorkers bool `json:"unknown_workers,omitempty"` // the bucket of workers cannot be read
 
 	UnsoundLayout string `json:"unsound_layout,omitempty"` // what is wrong with the layout record; "" if nothing is
 	UnknownLayout bool   `json:"unknown_layout,omitempty"` // nothing tells whether workers are to serve the layout that updates are stored in
@@ -57,6 +60,7 @@ type PartitionStatus struct {
 	Pending          uint64  `json:"pending"`  // updates behind it
 	OldestPending    float64 `json:"oldest_pending_seconds"`
 	UpdatesPerSecond float64 `json:"updates_per_second"`
+	Unknown          bool    `json:"unknown,omitempty"`             // what is pending, and without CommittedBy its position too, cannot be read
 	Resumes          bool    `json:"resumes"`                       // its position is one in an earlier updates stream, from which no worker has gone on yet
 	Unsound          string  `json:"unsound,omitempty"`             // why the newest message in place of its checkpoint is none; "" if it is one
 	Replaced         bool    `json:"checkpoint_replaced,omitempty"` // by that message: no checkpoint is left

@@ -24,45 +24,54 @@ const (
 // updates stream and is not one.
 var ErrNotUpdates = errors.New("the stream does not share updates among partitions")
 
-// ReadStatus reads how the deployment with the subject prefix is doing. It needs
-// no worker, and two requests for each partition.
-func ReadStatus(ctx context.Context, nc *nats.Conn, prefix string) (Status, error) {
-	subjects, err := wire.NewSubjects(prefix)
+// ReadStatus reads how the deployment with the subject prefix is doing. It needs no
+// worker, and two requests for each partition. What cannot be read, such as a stream
+// that is missing, is among the problems of the status. The error is about a deployment
+// of which nothing can be read.
+func ReadStatus(ctx context.Context, nc *nats.Conn, prefix string, opts ...DiagnosisOption) (Status, error) {
+	d, err := newDiagnosis(nc, prefix, opts...)
 	if err != nil {
 		return Status{}, err
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return Status{}, fmt.Errorf("use JetStream: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	r := statusReader{
-		nc: nc, js: js, subjects: subjects,
-		checkpoints: checkpoints{deliveries: leader{nc: nc, stream: subjects.DeliveriesStream()}, subjects: subjects},
+	found := d.look(ctx)
+	if err := found.err(); err != nil {
+		return Status{}, err
 	}
-	return r.read(ctx)
+	r := statusReader{
+		nc: nc, js: d.js, subjects: d.subjects, streams: found.streams,
+		deliveries: leader{nc: nc, stream: d.subjects.DeliveriesStream()},
+	}
+	r.checkpoints = checkpoints{deliveries: r.deliveries, subjects: d.subjects}
+	s, err := r.read(ctx)
+	s.Problems = append([]Problem{}, found.problems...)
+	return s, err
 }
 
 type statusReader struct {
 	nc          *nats.Conn
 	js          jetstream.JetStream
 	subjects    wire.Subjects
+	streams     map[string]*jetstream.StreamInfo // those that can be read
+	deliveries  leader
 	checkpoints checkpoints
-	updates     *jetstream.StreamInfo
+	updates     *jetstream.StreamInfo // nil if it cannot be read
 	division    division
-	layout      wire.Layout // that workers serve
+	layout      wire.Layout // that workers serve; no partitions if it is not known
 }
 
 func (r *statusReader) read(ctx context.Context) (s Status, err error) {
-	if r.updates, err = r.info(ctx, r.subjects.UpdatesStream()); err != nil {
-		return Status{}, err
+	for _, info := range r.streams {
+		s.Time = info.TimeStamp
+	}
+	if r.updates = r.streams[r.subjects.UpdatesStream()]; r.updates != nil {
+		s.Time = r.updates.TimeStamp
 	}
 	if r.division, err = r.divided(ctx); err != nil {
 		return Status{}, err
 	}
 	r.layout = r.division.serving()
-	s.Time = r.updates.TimeStamp
 	if unsound := r.division.unsound(); unsound != nil {
 		s.UnsoundLayout, s.UnknownLayout = unsound.Error(), r.division.doubtful
 	}
@@ -76,85 +85,24 @@ func (r *statusReader) read(ctx context.Context) (s Status, err error) {
 	if s.Partitions, err = r.partitions(ctx); err != nil {
 		return Status{}, err
 	}
-	if s.DeadLetters, err = r.deadLetters(ctx); err != nil {
+	if err = r.deadLetters(ctx, &s); err != nil {
 		return Status{}, err
 	}
 	s.assemble(heartbeats)
 	return s, nil
 }
 
-func (r *statusReader) info(ctx context.Context, name string, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	stream, err := r.js.Stream(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", name, err)
-	}
-	if len(opts) == 0 {
-		return stream.CachedInfo(), nil
-	}
-	info, err := stream.Info(ctx, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", name, err)
-	}
-	return info, nil
-}
-
-// workers fills in the workers, and returns their heartbeats in the same order.
-func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat, error) {
-	var heartbeats []wire.Heartbeat
-	ages := make(map[string]time.Duration)
-	err := readHeartbeats(ctx, r.js, r.subjects, func(h wire.Heartbeat, age time.Duration) {
-		heartbeats = append(heartbeats, h)
-		ages[h.Worker] = age
-	})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(heartbeats, func(a, b wire.Heartbeat) int { return strings.Compare(a.Worker, b.Worker) })
-	s.Workers = make([]WorkerStatus, 0, len(heartbeats))
-	for i, h := range heartbeats {
-		if h.Generation != r.layout.Generation { // What it has are others.
-			heartbeats[i].Partitions = nil
-		}
-		s.Workers = append(s.Workers, WorkerStatus{
-			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
-			Leaving: h.Leaving, HeardAgo: inSeconds(ages[h.Worker]),
-			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
-			StreamsDiffer: h.StreamsDiffer,
-		})
-	}
-	return heartbeats, nil
-}
-
-// partitions reads the partitions, some at once. The first error ends it.
-func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error) {
-	n := r.layout.Partitions
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	found := make([]PartitionStatus, n)
-	numbers := make(chan int)
-	var reading sync.WaitGroup
-	for range min(statusReaders, n) {
-		reading.Go(func() {
-			for p := range numbers {
-				var err error
-				if found[p], err = r.partition(ctx, p); err != nil {
-					fail(err)
-				}
-			}
-		})
-	}
-	for p := range n {
-		numbers <- p
-	}
-	close(numbers)
-	reading.Wait()
-	return found, context.Cause(ctx)
-}
-
+// divided returns how updates are divided, as far as the streams that can be read tell.
 func (r *statusReader) divided(ctx context.Context) (division, error) {
+	if r.updates == nil {
+		return division{}, nil
+	}
 	stored, err := layoutOf(r.subjects, r.updates.Config)
 	if err != nil {
 		return division{}, fmt.Errorf("look up stream %s: %w", r.subjects.UpdatesStream(), ErrNotUpdates)
+	}
+	if r.streams[r.subjects.WorkersStream()] == nil || r.streams[r.subjects.DeliveriesStream()] == nil {
+		return division{stored: stored, updates: r.updates}, nil
 	}
 	return newLayouts(r.js, r.subjects).dividedAs(ctx, stored, r.updates)
 }
@@ -183,40 +131,128 @@ func (r *statusReader) age(left backlog) float64 {
 	return inSeconds(max(0, r.updates.TimeStamp.Sub(left.oldest)))
 }
 
+// workers fills in the workers, and returns their heartbeats in the same order.
+func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat, error) {
+	s.Workers = []WorkerStatus{}
+	if s.UnknownWorkers = r.streams[r.subjects.WorkersStream()] == nil; s.UnknownWorkers {
+		return nil, nil
+	}
+	var heartbeats []wire.Heartbeat
+	ages := make(map[string]time.Duration)
+	err := readHeartbeats(ctx, r.js, r.subjects, func(h wire.Heartbeat, age time.Duration) {
+		heartbeats = append(heartbeats, h)
+		ages[h.Worker] = age
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(heartbeats, func(a, b wire.Heartbeat) int { return strings.Compare(a.Worker, b.Worker) })
+	if r.updates == nil {
+		r.layout = layoutOfWorkers(heartbeats)
+	}
+	for i, h := range heartbeats {
+		if h.Generation != r.layout.Generation { // What it has are others.
+			heartbeats[i].Partitions = nil
+		}
+		s.Workers = append(s.Workers, WorkerStatus{
+			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
+			Leaving: h.Leaving, HeardAgo: inSeconds(ages[h.Worker]),
+			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
+			StreamsDiffer: h.StreamsDiffer,
+		})
+	}
+	return heartbeats, nil
+}
+
+// layoutOfWorkers returns the newest layout that workers serve, as far as they have its
+// partitions.
+func layoutOfWorkers(heartbeats []wire.Heartbeat) (served wire.Layout) {
+	for _, h := range heartbeats {
+		if h.Generation > served.Generation {
+			served = wire.Layout{Generation: h.Generation}
+		}
+		if h.Generation == served.Generation && len(h.Partitions) > 0 {
+			served.Partitions = max(served.Partitions, slices.Max(h.Partitions)+1)
+		}
+	}
+	return served
+}
+
+// partitions reads the partitions, some at once. The first error ends it.
+func (r *statusReader) partitions(ctx context.Context) ([]PartitionStatus, error) {
+	n := r.layout.Partitions
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	found := make([]PartitionStatus, n)
+	numbers := make(chan int)
+	var reading sync.WaitGroup
+	for range min(statusReaders, n) {
+		reading.Go(func() {
+			for p := range numbers {
+				var err error
+				if found[p], err = r.partition(ctx, p); err != nil {
+					fail(err)
+				}
+			}
+		})
+	}
+	for p := range n {
+		numbers <- p
+	}
+	close(numbers)
+	reading.Wait()
+	return found, context.Cause(ctx)
+}
+
 func (r *statusReader) partition(ctx context.Context, number int) (PartitionStatus, error) {
 	id := partitionID{r.layout.Generation, number}
+	if r.streams[r.subjects.DeliveriesStream()] == nil {
+		return PartitionStatus{Number: number, Unknown: true}, nil
+	}
 	checkpoint, err := r.checkpoints.read(ctx, id)
 	if err != nil {
 		return PartitionStatus{}, err
 	}
-	at, created := checkpoint.position(), r.updates.Created
-	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), at.behind(id.updates(r.subjects), created))
+	at := checkpoint.position()
+	status := PartitionStatus{
+		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
+		Replaced: checkpoint.replaced, Unknown: r.updates == nil,
+	}
+	if checkpoint.foreign != nil {
+		status.Unsound = checkpoint.foreign.Error()
+	}
+	if r.updates == nil {
+		return status, nil
+	}
+	left, err := readBacklog(ctx, r.nc, r.subjects.UpdatesStream(), at.behind(id.updates(r.subjects), r.updates.Created))
 	if err != nil {
 		return PartitionStatus{}, err
 	}
-	unsound := ""
-	if checkpoint.foreign != nil {
-		unsound = checkpoint.foreign.Error()
-	}
-	return PartitionStatus{
-		Number: number, CommittedBy: checkpoint.Worker, Epoch: checkpoint.Epoch, Sequence: checkpoint.Sequence,
-		Pending: left.updates, OldestPending: r.age(left), Resumes: at.resumes(created),
-		Unsound: unsound, Replaced: checkpoint.replaced,
-	}, nil
+	status.Pending, status.OldestPending, status.Resumes = left.updates, r.age(left), at.resumes(r.updates.Created)
+	return status, nil
 }
 
-func (r *statusReader) deadLetters(ctx context.Context) (map[wire.Reason]uint64, error) {
-	info, err := r.info(ctx, r.subjects.DeadStream(), jetstream.WithSubjectFilter(r.subjects.DeadAll()))
-	if err != nil {
-		return nil, err
+// deadLetters fills in the dead letters, nil if they cannot be read.
+func (r *statusReader) deadLetters(ctx context.Context, s *Status) error {
+	name := r.subjects.DeadStream()
+	if r.streams[name] == nil {
+		return nil
 	}
-	letters := make(map[wire.Reason]uint64)
+	stream, err := r.js.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(r.subjects.DeadAll()))
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	s.DeadLetters = make(map[wire.Reason]uint64)
 	for _, reason := range wire.Reasons() {
 		if n := info.State.Subjects[r.subjects.Dead(reason)]; n > 0 {
-			letters[reason] = n
+			s.DeadLetters[reason] = n
 		}
 	}
-	return letters, nil
+	return nil
 }
 
 // inSeconds keeps the milliseconds.

@@ -14,7 +14,10 @@ import (
 // once its oldest update has been waiting for longer than patience.
 func (s Status) Warnings(patience time.Duration) []string {
 	var warnings []string
-	if len(s.Workers) == 0 {
+	for _, p := range s.Problems {
+		warnings = append(warnings, p.sentence())
+	}
+	if len(s.Workers) == 0 && !s.UnknownWorkers {
 		warnings = append(warnings, "No worker is running.")
 	}
 	warnings = append(warnings, s.warnOfRepartition()...)
@@ -81,12 +84,16 @@ func (s Status) warnOfConfig() []string {
 }
 
 func (s Status) warnOfOwners() []string {
+	if s.UnknownWorkers {
+		return nil
+	}
 	var warnings []string
 	unowned := s.numbers(func(p PartitionStatus) bool { return p.Owner == "" })
 	if len(unowned) > 0 {
 		warnings = append(warnings, fmt.Sprintf("No worker has %s.", partitionList(unowned)))
 	}
-	resuming := s.numbers(func(p PartitionStatus) bool { return p.Resumes })
+	// The owner of a partition without updates has gone on and stores its position with the next one.
+	resuming := s.numbers(func(p PartitionStatus) bool { return p.Resumes && p.Owner == "" })
 	if len(resuming) > 0 {
 		warnings = append(warnings, fmt.Sprintf("The updates stream was made again, and no worker has gone on in it with %s yet.", partitionList(resuming)))
 	}

@@ -41,6 +41,7 @@ type reportedStatus struct {
 		OldestPending    *float64 `json:"oldest_pending_seconds"`
 		UpdatesPerSecond *float64 `json:"updates_per_second"`
 		Resumes          *bool
+		Unknown          bool
 	}
 	DeadLetters map[string]int `json:"dead_letters"`
 	Repartition *struct {
@@ -49,7 +50,12 @@ type reportedStatus struct {
 		Waiting       *uint64
 		OldestWaiting *float64 `json:"oldest_waiting_seconds"`
 	}
-	Warnings []string
+	Problems []struct {
+		Problem, Stream, Text string
+		Stops                 *bool
+	}
+	UnknownWorkers bool `json:"unknown_workers"`
+	Warnings       []string
 }
 
 func readStatus(t *testing.T, env []string) (status reportedStatus) {

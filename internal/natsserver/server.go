@@ -55,6 +55,15 @@ func (s *Server) Shutdown() {
 	<-s.started
 }
 
+// DisableJetStream does what the server does by itself when its disk is full: NATS goes
+// on without JetStream until the server is started again.
+func (s *Server) DisableJetStream() error {
+	if err := s.nats.ShutdownJetStream(); err != nil {
+		return fmt.Errorf("disable JetStream: %w", err)
+	}
+	return nil
+}
+
 func newServer(options Options) (*Server, error) {
 	serverOptions, err := options.server()
 	if err != nil {

@@ -45,7 +45,47 @@ func (p *program) asClient(ctx context.Context, do func(context.Context, *sessio
 	if denied, ok := errors.AsType[*deniedError](context.Cause(ctx)); ok && err != nil {
 		return denied
 	}
-	return explain(err)
+	return explain(s.diagnosed(ctx, err))
+}
+
+// diagnosed returns err with what is wrong with the servers or the streams before it, if
+// err itself leaves that open.
+func (s *session) diagnosed(ctx context.Context, err error) error {
+	bare := err
+	var told *usageError
+	var refused *queryFailure
+	switch {
+	case err == nil, errors.As(err, &told):
+		return err
+	case errors.As(err, &refused): // What it advises is of no use if a stream is missing.
+		bare = refused.err
+	}
+	found := stream.Explain(context.WithoutCancel(ctx), s.js.Conn(), s.config.Streams.Prefix, bare, s.diagnosis()...)
+	if errors.As(found, new(stream.Problem)) {
+		return found
+	}
+	if refused == nil && (errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded)) {
+		return &slowError{err}
+	}
+	return err
+}
+
+// slowError is the error about an answer that did not come in time though nothing is
+// wrong that can be found.
+type slowError struct{ error }
+
+func (s *slowError) Error() string {
+	return "NATS is connected and has not answered in time: " + s.error.Error()
+}
+
+func (s *slowError) Unwrap() error { return s.error }
+
+// diagnosis is what to look at where the configuration says so.
+func (s *session) diagnosis() []stream.DiagnosisOption {
+	if s.config.Streams.State.Enabled {
+		return nil
+	}
+	return []stream.DiagnosisOption{stream.WithoutStates()}
 }
 
 func (p *program) connect(
@@ -97,8 +137,10 @@ func (d *deniedError) Unwrap() error { return d.error }
 func explain(err error) error {
 	var told *usageError
 	var refused *queryFailure
+	var slow *slowError
 	switch {
-	case err == nil, errors.As(err, &told), errors.As(err, &refused), errors.Is(err, stream.ErrServerVersion):
+	case err == nil, errors.As(err, &told), errors.As(err, &refused), errors.As(err, &slow), errors.As(err, new(stream.Problem)),
+		errors.Is(err, stream.ErrServerVersion):
 		return err
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):
 		return fmt.Errorf("permission denied: %w", err)
@@ -110,7 +152,7 @@ func explain(err error) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("a stream is missing (create it with: router-worker topology apply): %w", err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		return fmt.Errorf("no stream takes updates (create it with: router-worker topology apply): %w", err)
+		return fmt.Errorf("no stream takes updates: it is missing or has no leader (see router-worker status): %w", err)
 	default:
 		return err
 	}

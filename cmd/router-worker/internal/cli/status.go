@@ -78,7 +78,7 @@ type statusReport struct {
 }
 
 func (p *program) showStatus(ctx context.Context, s *session, flags statusFlags) error {
-	status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix)
+	status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix, s.diagnosis()...)
 	if err != nil {
 		return err
 	}
@@ -96,10 +96,10 @@ func (p *program) watchStatus(ctx context.Context, s *session, flags statusFlags
 	tick := time.NewTicker(flags.interval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix)
+		status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix, s.diagnosis()...)
 		text := statusText(status, flags.late)
 		if err != nil {
-			text = terminal.EscapeLines(explain(err).Error())
+			text = terminal.EscapeLines(explain(s.diagnosed(ctx, err)).Error())
 		}
 		if ctx.Err() != nil {
 			break

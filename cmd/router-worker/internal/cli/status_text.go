@@ -24,25 +24,38 @@ func statusText(s stream.Status, late time.Duration) string {
 		b.WriteString("\n")
 		writeWorkers(&b, s.Workers)
 	}
-	b.WriteString("\n")
-	writePartitions(&b, s.Partitions)
+	if len(s.Partitions) > 0 {
+		b.WriteString("\n")
+		writePartitions(&b, s)
+	}
 	return b.String()
 }
 
 func writeSummary(w io.Writer, s stream.Status) {
-	updates, pending := 0.0, uint64(0)
+	updates, pending, unread := 0.0, uint64(0), len(s.Partitions) == 0
 	for _, worker := range s.Workers {
 		updates += worker.UpdatesPerSecond
 	}
 	for _, p := range s.Partitions {
 		pending += p.Pending
+		unread = unread || p.Unknown
 	}
-	_, _ = fmt.Fprintf(w, "%s  %s, %s, %.1f updates/s, %d pending, %s\n",
-		s.Time.Local().Format(time.DateTime), plural.Of(len(s.Workers), "worker", "workers"), plural.Of(len(s.Partitions), "partition", "partitions"),
-		updates, pending, lettersText(s.DeadLetters))
+	workers, backlog := plural.Of(len(s.Workers), "worker", "workers"), fmt.Sprintf("%d pending", pending)
+	if s.UnknownWorkers {
+		workers = "unknown workers"
+	}
+	if unread {
+		backlog = "unknown backlog"
+	}
+	_, _ = fmt.Fprintf(w, "%s  %s, %s, %.1f updates/s, %s, %s\n",
+		s.Time.Local().Format(time.DateTime), workers, plural.Of(len(s.Partitions), "partition", "partitions"),
+		updates, backlog, lettersText(s.DeadLetters))
 }
 
 func lettersText(letters map[wire.Reason]uint64) string {
+	if letters == nil {
+		return "unknown dead letters"
+	}
 	var kinds []string
 	total := 0
 	for _, reason := range wire.Reasons() {
@@ -77,18 +90,26 @@ func state(w stream.WorkerStatus) string {
 	return "live"
 }
 
-func writePartitions(w io.Writer, partitions []stream.PartitionStatus) {
+func writePartitions(w io.Writer, s stream.Status) {
 	table := newTable(w, "PARTITION", "OWNER", "POSITION", "PENDING", "OLDEST", "UPDATES/S")
-	for _, p := range partitions {
-		oldest := "-"
-		if p.Pending > 0 {
+	for _, p := range s.Partitions {
+		owner, reached, pending, oldest := p.Owner, strconv.FormatUint(p.Sequence, 10), strconv.FormatUint(p.Pending, 10), "-"
+		switch {
+		case p.Pending > 0:
 			oldest = seconds(p.OldestPending).String()
+		case p.Unknown:
+			pending, oldest = "?", "?"
 		}
-		owner := p.Owner
-		if owner == "" {
+		if p.Unknown && p.CommittedBy == "" {
+			reached = "?"
+		}
+		switch {
+		case s.UnknownWorkers:
+			owner = "?"
+		case owner == "":
 			owner = "none"
 		}
-		table.row(strconv.Itoa(p.Number), owner, strconv.FormatUint(p.Sequence, 10), strconv.FormatUint(p.Pending, 10), oldest, perSecond(p.UpdatesPerSecond))
+		table.row(strconv.Itoa(p.Number), owner, reached, pending, oldest, perSecond(p.UpdatesPerSecond))
 	}
 	table.flush()
 }
