@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,6 +150,9 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) (uint64, error) {
 	if kept.Letter.Truncated {
 		return 0, fmt.Errorf("requeue dead letter %d: %w", id, ErrTruncated)
 	}
+	if !d.isUpdate(kept.Letter.Subject) {
+		return 0, fmt.Errorf("requeue dead letter %d: its subject is %q, want that of an update, %s", id, kept.Letter.Subject, d.subjects.Updates())
+	}
 	header := nats.Header{jetstream.MsgIDHeader: {fmt.Sprintf("requeue-%d-%d", id, kept.Kept.UnixNano())}}
 	for key, values := range kept.Letter.Headers {
 		// What the server was to check or do at the first publish does not hold for this one.
@@ -166,6 +170,15 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) (uint64, error) {
 		return ack.Sequence, err
 	}
 	return ack.Sequence, nil
+}
+
+// isUpdate reports whether updates are published to subject. Whoever made a letter up
+// chose its subject.
+func (d *DeadLetters) isUpdate(subject string) bool {
+	user, found := strings.CutPrefix(subject, strings.TrimSuffix(d.subjects.Updates(), "*.*"))
+	tokens := strings.Split(user, ".")
+	isNone := func(token string) bool { return token == "" || token == "*" || token == ">" }
+	return found && len(tokens) == 2 && !slices.ContainsFunc(tokens, isNone)
 }
 
 func (d *DeadLetters) delete(ctx context.Context, id uint64) error {

@@ -284,3 +284,23 @@ func TestDeadLettersWithoutStream(t *testing.T) {
 		t.Errorf("NewDeadLetters takes any prefix")
 	}
 }
+
+// Whoever can store dead letters chooses what they say.
+func TestDeadLettersRequeueUpdatesAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	subjects := []string{
+		"presence.checkpoint.3", "presence.update.a.b.c", "presence.update.a", "presence.update..b", "presence.update.*.b", "presence.update.a.>",
+		"$JS.API.STREAM.PURGE.PRESENCE_DEAD", "_INBOX.a", "",
+	}
+	for _, subject := range subjects {
+		letter := wire.DeadLetter{Reason: wire.Malformed, Subject: subject, Payload: []byte("x")}
+		s.publishRaw(t, s.subjects.Dead(wire.Malformed), string(letter.Encode(1<<20)), nil)
+	}
+	for _, kept := range s.awaitLetters(t, len(subjects)) {
+		_, err := s.deadLetters(t).Requeue(t.Context(), kept.ID)
+		if want := fmt.Sprintf("its subject is %q, want that of an update, presence.update.*.*", kept.Letter.Subject); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Requeue = %v, want %s", err, want)
+		}
+	}
+}

@@ -168,7 +168,9 @@ func (i *intake) take(ctx context.Context, m jetstream.Msg) {
 	if err != nil {
 		i.meters.noDelivery(ctx)
 		i.complain(m.Subject(), err)
-		_ = m.Term() // Where that is lost, it comes again.
+		if _, foreign := m.Metadata(); foreign == nil { // Else somebody else chose what its reply subject is.
+			_ = m.Term() // Where that is lost, it comes again.
+		}
 		return
 	}
 	d.pin = i.pin
