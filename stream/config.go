@@ -40,6 +40,7 @@ func (c Config) Validate() error {
 		fault.Check(len(c.ServerNames) > 0, "server_names", c.ServerNames, "at least one server name"),
 		fault.Under("streams", c.Streams.Validate()),
 		fault.Under("worker", c.Worker.Validate()),
+		fault.Under("worker.queries", c.Worker.Queries.ValidateBeside(c.Streams.Prefix)),
 	)
 }
 

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +99,9 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Worker.Queries.Timeout = 0 }, "worker.queries.timeout is 0s: want 10ms to 10m0s"},
 		{func(c *stream.Config) { c.Worker.Queries.Replays = 0 }, "worker.queries.replays is 0: want 1 to 64"},
 		{func(c *stream.Config) { c.Worker.Queries.ReplayTimeout = 0 }, "worker.queries.replay_timeout is 0s: want 1s to 1h0m0s"},
+		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = slices.Repeat([]stream.ReplyPrefix{"a"}, 65) }, "worker.queries.reply_prefixes is 65: want at most 64 prefixes"},
+		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = []stream.ReplyPrefix{"a", "$JS"} }, `worker.queries.reply_prefixes[1] is "$JS": want ` + replyPrefix},
+		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = []stream.ReplyPrefix{"presence.a"} }, `worker.queries.reply_prefixes[0] is "presence.a": want another first token than presence, streams.subject_prefix`},
 		{func(c *stream.Config) { c.Worker.ID = "a b" }, `worker.id is "a b": want at most 64 of A-Z, a-z, 0-9, _ and -`},
 		{func(c *stream.Config) { c.Worker.Batch = 0 }, "worker.batch is 0: want 1 to 4096"},
 		{func(c *stream.Config) { c.Worker.Batch = 4097 }, "worker.batch is 4097: want 1 to 4096"},
@@ -125,6 +129,8 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		})
 	}
 }
+
+const replyPrefix = "1 to 128 characters such as _INBOX or _INBOX.workers: visible ASCII without * and >, and no $ at the start, as the server's own subjects have"
 
 func TestConfigFaultsAreJoined(t *testing.T) {
 	t.Parallel()

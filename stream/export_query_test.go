@@ -1,10 +1,11 @@
-package stream //nolint:testpackage // Exports the answers to queries to the tests.
+package stream //nolint:testpackage // Exports the answers to queries and where they go to the tests.
 
 import (
 	"context"
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // UsersForStates returns a function that appends the answer to a request of
@@ -15,4 +16,18 @@ func UsersForStates(dispatcher *routing.Dispatcher) func(ctx context.Context, ds
 		maxUpdate: DefaultStreamsConfig().Updates.MaxUpdateBytes, maxAnswer: 1 << 20,
 	}
 	return a.usersForStates
+}
+
+// RepliesTo returns a function that reports whether a worker answers to a subject,
+// whose connection has that inbox prefix.
+func RepliesTo(inbox string, config QueriesConfig) (func(subject string) bool, error) {
+	subjects, err := wire.NewSubjects("presence")
+	if err != nil {
+		return nil, err
+	}
+	allowed, err := newReplies(inbox, config, subjects)
+	return func(subject string) bool {
+		_, ok := allowed.check(subject)
+		return ok
+	}, err
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"log/slog"
 
+	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
@@ -19,6 +20,8 @@ type options struct {
 
 	version    string
 	configHash string
+
+	answering []nats.Option
 }
 
 func newOptions(opts []Option) options {
@@ -42,6 +45,13 @@ func WithLogger(logger *slog.Logger) Option {
 // and a hash of its configuration that is the same for workers that route alike.
 func WithIdentity(version, configHash string) Option {
 	return func(o *options) { o.version, o.configHash = version, configHash }
+}
+
+// WithQueryConnection changes the options of the connection that takes queries and
+// sends answers, which are otherwise those of the worker's connection: credentials, for
+// one, that permit nothing else.
+func WithQueryConnection(changes ...nats.Option) Option {
+	return func(o *options) { o.answering = changes }
 }
 
 // WithMeterProvider has the worker measure. The default measures nothing.

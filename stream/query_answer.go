@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing"
@@ -24,8 +23,9 @@ type answerer struct {
 	replayer   replayer
 }
 
-// answerer returns an answerer whose own requests go through nc.
-func (w *Worker) answerer(nc *nats.Conn) (*answerer, error) {
+// answerer returns an answerer that reads and stores through c.states.
+func (w *Worker) answerer(c queryConnections) (*answerer, error) {
+	nc := c.states
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
@@ -37,7 +37,7 @@ func (w *Worker) answerer(nc *nats.Conn) (*answerer, error) {
 		isLocal:    isLocal,
 		coalesce:   w.config.Worker.Coalesce,
 		maxUpdate:  streams.Updates.MaxUpdateBytes,
-		maxAnswer:  int(nc.MaxPayload()),
+		maxAnswer:  int(c.answers.MaxPayload()),
 		states: newestStates{
 			nc: nc, js: js, subjects: w.subjects, enabled: streams.State.Enabled,
 			layout: func() wire.Layout { return *w.layout.Load() }, maxBytes: streams.Updates.MaxUpdateBytes,

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/presence-router/presence-router/internal/fault"
@@ -15,12 +16,14 @@ type QueriesConfig struct {
 	Timeout       time.Duration `yaml:"timeout"`        // bound on one query, waiting included
 	Replays       int           `yaml:"replays"`        // most send_online_presence queries answered at once, beside the others
 	ReplayTimeout time.Duration `yaml:"replay_timeout"` // bound on one of those, waiting included
+	ReplyPrefixes []ReplyPrefix `yaml:"reply_prefixes"` // of the subjects that answers go to, beside the inboxes of the worker's connection
 }
 
 // DefaultQueriesConfig returns the settings that a configuration starts from.
 func DefaultQueriesConfig() QueriesConfig {
 	return QueriesConfig{
 		Concurrency: 32, Waiting: 1024, MaxBytes: 16 << 20, Timeout: 5 * time.Second, Replays: 2, ReplayTimeout: time.Minute,
+		ReplyPrefixes: []ReplyPrefix{DefaultInboxPrefix, ImportReplyPrefix},
 	}
 }
 
@@ -33,5 +36,23 @@ func (c QueriesConfig) Validate() error {
 		fault.Within("timeout", c.Timeout, 10*time.Millisecond, 10*time.Minute),
 		fault.Within("replays", c.Replays, 1, 64),
 		fault.Within("replay_timeout", c.ReplayTimeout, time.Second, time.Hour),
+		fault.Check(len(c.ReplyPrefixes) <= maxReplyPrefixes, "reply_prefixes", len(c.ReplyPrefixes), fmt.Sprintf("at most %d prefixes", maxReplyPrefixes)),
+		c.eachPrefix(ReplyPrefix.Validate),
 	)
+}
+
+const maxReplyPrefixes = 64
+
+// ValidateBeside returns nil, or the joined faults of prefixes of replies that
+// subjects of a deployment begin with, whose streams.subject_prefix is subjects.
+func (c QueriesConfig) ValidateBeside(subjects string) error {
+	return c.eachPrefix(func(p ReplyPrefix) error { return p.ValidateBeside(subjects) })
+}
+
+func (c QueriesConfig) eachPrefix(check func(ReplyPrefix) error) error {
+	var faults []error
+	for i, prefix := range c.ReplyPrefixes {
+		faults = append(faults, fault.Under(fmt.Sprintf("reply_prefixes[%d]", i), check(prefix)))
+	}
+	return errors.Join(faults...)
 }

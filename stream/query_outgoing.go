@@ -30,11 +30,15 @@ func (o *outgoing) buffer() []byte {
 	return nil
 }
 
-// send publishes m, and with it what other goroutines send meanwhile; or one of
-// them publishes it. The data of m is not the caller's any more.
-func (o *outgoing) send(m nats.Msg) {
+// send publishes an answer unless nobody waits for it, and with it what other
+// goroutines send meanwhile; or one of them publishes it. data is not the caller's any
+// more.
+func (o *outgoing) send(to reply, header nats.Header, data []byte) {
+	if to == "" {
+		return
+	}
 	o.mu.Lock()
-	o.ready = append(o.ready, m)
+	o.ready = append(o.ready, nats.Msg{Subject: string(to), Header: header, Data: data})
 	first := len(o.ready) == 1
 	o.mu.Unlock()
 	if !first {

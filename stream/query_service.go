@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -20,13 +19,15 @@ var errQueryTimeout = errors.New("no answer in time, see worker.queries: ask aga
 // queryService answers queries: a NATS micro service that hands its requests to a
 // bounded number of goroutines, because all requests of an endpoint come in on one.
 type queryService struct {
-	nc        *nats.Conn
-	subjects  wire.Subjects
-	service   micro.Service
-	questions *pool
-	replays   *pool
-	outgoing  outgoing
-	log       *slog.Logger
+	connections   queryConnections
+	subjects      wire.Subjects
+	subscriptions []*nats.Subscription
+	replies       replies
+	misdirected   *misdirected
+	questions     *pool
+	replays       *pool
+	outgoing      outgoing
+	log           *slog.Logger
 }
 
 // endpoint is one query of the service.
@@ -39,21 +40,23 @@ type endpoint struct {
 	tally   tally
 }
 
-// startQueries begins to answer queries on a connection of their own. It stops when ctx ends or when the
-// returned function is called, which waits for the answers that are under way.
+// startQueries begins to answer queries. It stops when ctx ends or when the returned
+// function is called, which waits for the answers that are under way.
 func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
-	nc, err := w.connectForQueries(ctx)
+	connections, err := w.connectForQueries(ctx)
 	if err != nil {
 		return nil, err
 	}
 	bounds := w.config.Worker.Queries
 	s := &queryService{
-		nc:        nc,
-		subjects:  w.subjects,
-		questions: newPool(bounds.Concurrency, bounds.Waiting, bounds.MaxBytes),
-		replays:   newPool(bounds.Replays, bounds.Waiting, bounds.MaxBytes),
-		outgoing:  outgoing{nc: nc, log: w.options.log},
-		log:       w.options.log,
+		connections: connections,
+		subjects:    w.subjects,
+		replies:     w.replies,
+		misdirected: &misdirected{log: w.options.log, telemetry: w.telemetry},
+		questions:   newPool(bounds.Concurrency, bounds.Waiting, bounds.MaxBytes),
+		replays:     newPool(bounds.Replays, bounds.Waiting, bounds.MaxBytes),
+		outgoing:    outgoing{nc: connections.answers, log: w.options.log},
+		log:         w.options.log,
 	}
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	stopOnce := sync.OnceFunc(func() { s.stop(work, w.config.Worker.StopTimeout, abandon) })
@@ -74,7 +77,7 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 
 // endpoints returns the queries that w answers.
 func (w *Worker) endpoints(s *queryService) ([]*endpoint, error) {
-	a, err := w.answerer(s.nc)
+	a, err := w.answerer(s.connections)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +85,8 @@ func (w *Worker) endpoints(s *queryService) ([]*endpoint, error) {
 	endpoints := []*endpoint{
 		{name: wire.InterestedUsers, pool: s.questions, timeout: bounds.Timeout, answer: a.interestedUsers},
 		{name: wire.UsersForStates, pool: s.questions, timeout: bounds.Timeout, answer: a.usersForStates},
-		{name: wire.CurrentStates, pool: s.questions, timeout: bounds.Timeout, answer: a.currentStates},
 		{name: wire.SendOnlinePresence, pool: s.replays, timeout: bounds.ReplayTimeout, answer: a.sendOnlinePresence},
+		{name: wire.CurrentStates, pool: s.questions, timeout: bounds.Timeout, answer: a.currentStates},
 	}
 	for _, e := range endpoints {
 		e.measure = w.telemetry.forQuery(e.name)
@@ -91,35 +94,40 @@ func (w *Worker) endpoints(s *queryService) ([]*endpoint, error) {
 	return endpoints, nil
 }
 
-// serve registers the service. Queries end with work.
-func (s *queryService) serve(work context.Context, endpoints []*endpoint) (err error) {
-	s.service, err = micro.AddService(s.nc, micro.Config{
-		Name:         wire.ServiceName,
-		Version:      wire.ServiceVersion,
-		Description:  "answers who receives whose presence",
-		QueueGroup:   wire.ServiceName,
-		StatsHandler: statsOf(endpoints),
-	})
-	if err != nil {
-		return err
-	}
+// serve takes requests. Queries end with work.
+func (s *queryService) serve(work context.Context, endpoints []*endpoint) error {
 	for _, e := range endpoints {
-		subject := micro.WithEndpointSubject(s.subjects.Query(e.name))
-		if err := s.service.AddEndpoint(e.name, s.handler(work, e), subject); err != nil {
-			return fmt.Errorf("add endpoint %s: %w", e.name, err)
+		if err := s.subscribe(s.subjects.Query(e.name), wire.ServiceName, s.handler(work, e)); err != nil {
+			return err
 		}
 	}
-	_ = s.nc.FlushTimeout(apiTimeout) // Where the connection has broken, it takes requests when it is back.
+	if err := newDiscovery(endpoints, s.subjects).subscribe(work, s); err != nil {
+		return err
+	}
+	_ = s.connections.answers.FlushTimeout(apiTimeout) // Where the connection has broken, it takes requests when it is back.
 	return nil
 }
 
-// handler hands a request on; it runs in the goroutine of the subscription. The
-// answer does not go through the request, whose statistics micro keeps without a
-// lock.
-func (s *queryService) handler(work context.Context, e *endpoint) micro.HandlerFunc {
-	return func(r micro.Request) {
-		arrived := time.Now()
-		q := asked{endpoint: e, reply: r.Reply(), request: r.Data(), arrived: arrived}
+// subscribe has handle take what comes to subject, with no queue group if that is "".
+func (s *queryService) subscribe(subject, group string, handle nats.MsgHandler) error {
+	subscription, err := s.connections.answers.QueueSubscribe(subject, group, handle)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	s.subscriptions = append(s.subscriptions, subscription)
+	return nil
+}
+
+// handler hands a request on; it runs in the goroutine of the subscription. A request
+// that may not be answered is not worked on.
+func (s *queryService) handler(work context.Context, e *endpoint) nats.MsgHandler {
+	return func(m *nats.Msg) {
+		to, ok := s.replies.check(m.Reply)
+		if !ok {
+			s.misdirected.add(work, e.name, m.Reply)
+			return
+		}
+		q := asked{endpoint: e, reply: to, request: m.Data, arrived: time.Now()}
 		if err := e.pool.submit(len(q.request), func() { s.answer(work, q) }); err != nil {
 			s.respond(work, q, nil, &wire.QueryError{Code: wire.CodeUnavailable, Err: err})
 		}
@@ -129,7 +137,7 @@ func (s *queryService) handler(work context.Context, e *endpoint) micro.HandlerF
 // asked is one request.
 type asked struct {
 	endpoint *endpoint
-	reply    string
+	reply    reply
 	request  []byte
 	arrived  time.Time
 }
@@ -152,18 +160,16 @@ func (s *queryService) answer(work context.Context, q asked) {
 
 // respond sends the answer, or the error where there is one.
 func (s *queryService) respond(ctx context.Context, q asked, answer []byte, failed *wire.QueryError) {
-	message := nats.Msg{Subject: q.reply, Data: answer}
+	var header nats.Header
 	code := codeAnswered
 	if failed != nil {
 		code = int(failed.Code)
-		message.Header = nats.Header{wire.ErrorHeader: {sentence(failed)}, wire.ErrorCodeHeader: {strconv.Itoa(code)}}
+		header = nats.Header{wire.ErrorHeader: {sentence(failed)}, wire.ErrorCodeHeader: {strconv.Itoa(code)}}
 	}
 	took := time.Since(q.arrived)
-	q.endpoint.tally.add(took, failed != nil)
+	q.endpoint.tally.add(took, code)
 	q.endpoint.measure.responded(ctx, code, took)
-	if q.reply != "" { // somebody waits for it
-		s.outgoing.send(message)
-	}
+	s.outgoing.send(q.reply, header, answer)
 }
 
 // stop takes no more requests, answers those that have arrived, and gives up what
@@ -175,7 +181,7 @@ func (s *queryService) stop(work context.Context, timeout time.Duration, abandon
 	s.drain(bounded)
 	s.questions.close()
 	s.replays.close()
-	_ = s.nc.FlushWithContext(bounded) // Without a connection the answers have nowhere to go.
-	s.nc.Close()
+	_ = s.connections.answers.FlushWithContext(bounded) // Without a connection the answers have nowhere to go.
+	s.connections.close()
 	abandon(errStopping)
 }

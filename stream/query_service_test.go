@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,7 @@ func TestQueryServiceIsAMicroService(t *testing.T) {
 	s.interestedUsers(t, aliceAsks())
 	_, err := s.ask(t, wire.InterestedUsers, []byte("{}"))
 	wantQueryError(t, err, wire.CodeInvalid, "user_id is missing")
+	s.wantLikeMicro(t)
 
 	stats := s.stats(t)
 	if stats.Name != "presence-router" || stats.Version != "1.0.0" || len(stats.Endpoints) != len(wire.Queries()) {
@@ -60,6 +62,9 @@ func TestQueryServiceIsAMicroService(t *testing.T) {
 	for _, e := range stats.Endpoints {
 		if !slices.Contains(wire.Queries(), e.Name) || e.Subject != s.subjects.Query(e.Name) || e.QueueGroup != "presence-router" {
 			t.Errorf("endpoint %s has subject %s and queue group %s", e.Name, e.Subject, e.QueueGroup)
+		}
+		if e.Name == wire.InterestedUsers && (e.NumRequests != 2 || e.NumErrors != 1 || e.LastError != "400" || e.AverageProcessingTime != e.ProcessingTime/2) {
+			t.Errorf("%s has %+v, want 2 requests, the last with an error", e.Name, *e)
 		}
 		var data struct {
 			Answered, Failed int
@@ -72,6 +77,73 @@ func TestQueryServiceIsAMicroService(t *testing.T) {
 			t.Errorf("statistics of %s are %s, want 1 answered and 1 failed", e.Name, e.Data)
 		}
 	}
+}
+
+// wantLikeMicro checks that the service describes itself as one of package micro does.
+func (s *site) wantLikeMicro(t *testing.T) {
+	t.Helper()
+	describe := func(verb, id string) (description map[string]any) {
+		for _, of := range []string{"", ".presence-router", ".presence-router." + id} {
+			reply, err := s.nc.Request("$SRV."+verb+of, nil, eventTimeout)
+			if err != nil {
+				t.Fatalf("ask $SRV.%s%s: %v", verb, of, err)
+			}
+			description = nil
+			if err := json.Unmarshal(reply.Data, &description); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return description
+	}
+	ours := map[string]map[string]any{}
+	id := s.stats(t).ID
+	for _, verb := range []string{"PING", "INFO", "STATS"} {
+		ours[verb] = describe(verb, id)
+	}
+	service, err := micro.AddService(s.nc, micro.Config{
+		Name: "presence-router", Version: "1.0.0", Description: "answers who receives whose presence", QueueGroup: "presence-router",
+		StatsHandler: func(*micro.Endpoint) any { return struct{}{} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range wire.Queries() {
+		if err := service.AddEndpoint(query, micro.HandlerFunc(func(micro.Request) {}), micro.WithEndpointSubject(s.subjects.Query(query))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for verb, got := range ours {
+		want := describe(verb, service.Info().ID)
+		for _, changing := range []string{"id", "started"} {
+			delete(got, changing)
+			delete(want, changing)
+		}
+		if verb == "STATS" { // whose values change
+			got, want = keysOf(got), keysOf(want)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("$SRV.%s answers %v, one of package micro %v", verb, got, want)
+		}
+	}
+	if err := service.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// keysOf returns the keys of statistics.
+func keysOf(stats map[string]any) map[string]any {
+	keys := make(map[string]any)
+	for key := range stats {
+		keys[key] = nil
+	}
+	endpoints, _ := stats["endpoints"].([]any)
+	for _, e := range endpoints {
+		one, _ := e.(map[string]any)
+		for key := range one {
+			keys["endpoints."+key] = nil
+		}
+	}
+	return keys
 }
 
 func TestQueriesAreMeasured(t *testing.T) {

@@ -40,6 +40,11 @@ func (t queryTelemetry) begin(ctx context.Context) {
 	}
 }
 
+// misdirectedQuery counts a request that may not be answered.
+func (t *telemetry) misdirectedQuery(ctx context.Context, query string) {
+	t.misdirected.Add(ctx, 1, metric.WithAttributes(attribute.String("query", query)))
+}
+
 // responded counts a request that was answered with code.
 func (t queryTelemetry) responded(ctx context.Context, code int, took time.Duration) {
 	attributes := t.answered

@@ -11,8 +11,11 @@ import (
 // such as _INBOX or _INBOX.workers.
 type ReplyPrefix string
 
-// DefaultInboxPrefix is what the inboxes of nats.go begin with.
-const DefaultInboxPrefix ReplyPrefix = "_INBOX"
+// Prefixes of subjects that answers come to.
+const (
+	DefaultInboxPrefix ReplyPrefix = "_INBOX" // of nats.go
+	ImportReplyPrefix  ReplyPrefix = "_R_"    // of the server, for requests that another account imports
+)
 
 const maxReplyPrefix = 128
 
@@ -26,4 +29,11 @@ func (p ReplyPrefix) isSubject() bool {
 	isOther := func(r rune) bool { return r <= ' ' || r > '~' || r == '*' || r == '>' }
 	tokens := strings.Split(string(p), ".")
 	return !slices.Contains(tokens, "") && !strings.HasPrefix(tokens[0], "$") && !strings.ContainsFunc(string(p), isOther)
+}
+
+// ValidateBeside returns nil, or a *fault.Field if subjects of a deployment begin
+// with p, whose streams.subject_prefix is subjects.
+func (p ReplyPrefix) ValidateBeside(subjects string) error {
+	first, _, _ := strings.Cut(string(p), ".")
+	return fault.Check(first != subjects, "", string(p), "another first token than "+subjects+", streams.subject_prefix")
 }

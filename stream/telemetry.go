@@ -30,6 +30,7 @@ type telemetry struct {
 	mixed       metric.Int64Gauge
 	otherwise   metric.Int64Gauge
 	queries     metric.Int64Counter
+	misdirected metric.Int64Counter
 	queryTimes  metric.Float64Histogram
 	replayed    metric.Int64Counter
 
@@ -49,12 +50,13 @@ func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry,
 			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
 		endToEnd: m.histogram("presence_router_end_to_end", "s", "Time from the storing of an update to the commit of its deliveries.",
 			.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600),
-		messages:  m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
-		owned:     m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
-		workers:   m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
-		mixed:     m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
-		otherwise: m.gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
-		queries:   m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
+		messages:    m.sizes("presence_router_commit_messages", "Messages in one commit.", 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+		owned:       m.upDown("presence_router_owned_partitions", "Partitions that this worker serves."),
+		workers:     m.gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
+		mixed:       m.gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
+		otherwise:   m.gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
+		queries:     m.counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
+		misdirected: m.counter("presence_router_queries_misdirected", "Queries that were not answered because their reply subject is below none of worker.queries.reply_prefixes, by query; discovery stands for $SRV."),
 		queryTimes: m.histogram("presence_router_query_duration", "s", "Time from the arrival of a query to its answer, by query.",
 			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
 		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
@@ -73,6 +75,9 @@ func (t *telemetry) begin(ctx context.Context) {
 	}
 	for _, name := range wire.Queries() {
 		t.forQuery(name).begin(ctx)
+	}
+	for _, name := range append(wire.Queries(), discoveryQuery) {
+		t.misdirected.Add(ctx, 0, metric.WithAttributes(attribute.String("query", name)))
 	}
 }
 

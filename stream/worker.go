@@ -38,6 +38,7 @@ type Worker struct {
 	instance   string // unique to this Worker: its commit IDs begin with it
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
+	replies    replies
 	layouts    layouts
 	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claimer
@@ -62,7 +63,7 @@ var (
 )
 
 // NewWorker returns a worker on the connection nc, which Connect made, that asks
-// the routers of dispatcher. While it runs it makes another connection with the
+// the routers of dispatcher. While it runs it makes two more connections with the
 // options of nc, for queries. The error joins a *fault.Field for each fault of
 // config.
 func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opts ...Option) (*Worker, error) {
@@ -85,6 +86,9 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 		w.local[server] = true
 	}
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
+		return nil, err
+	}
+	if w.replies, err = newReplies(nc.Opts.InboxPrefix, config.Worker.Queries, w.subjects); err != nil {
 		return nil, err
 	}
 	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending); err != nil {

@@ -29,11 +29,17 @@ type Config struct {
 
 // NATS says how to reach the NATS servers.
 type NATS struct {
-	URL            URL                `yaml:"url"`             // one or more, separated by commas
-	Credentials    string             `yaml:"credentials"`     // path of a credentials file; none where empty
-	InboxPrefix    stream.ReplyPrefix `yaml:"inbox_prefix"`    // of the subjects that answers come to
+	URL            URL                `yaml:"url"`          // one or more, separated by commas
+	Credentials    string             `yaml:"credentials"`  // path of a credentials file; none where empty
+	InboxPrefix    stream.ReplyPrefix `yaml:"inbox_prefix"` // of the subjects that answers come to
+	Queries        NATSQueries        `yaml:"queries"`
 	TLS            TLS                `yaml:"tls"`             // for servers that ask for more than the system's certificates
 	ConnectTimeout time.Duration      `yaml:"connect_timeout"` // bound on waiting for a server at the start
+}
+
+// NATSQueries says how the connection logs in that takes queries and answers them.
+type NATSQueries struct {
+	Credentials string `yaml:"credentials"` // path of a credentials file; those of NATS where empty
 }
 
 // TLS names PEM files; an empty path is none.

@@ -64,7 +64,7 @@ func TestFullFileSetsEveryValue(t *testing.T) {
 	}
 	got := fmt.Sprint(c.ServerNames, c.NATS, c.HTTP, c.Log, c.Telemetry, c.Streams.Updates, c.Worker.CheckpointInterval, len(c.Modules))
 	want := "[example.com [2001:db8::1]:8448] " +
-		"{nats://***@n1.example.com:4222, tls://n2.example.com /etc/presence/worker.creds _INBOX.presence " +
+		"{nats://***@n1.example.com:4222, tls://n2.example.com /etc/presence/worker.creds _INBOX.presence {/etc/presence/queries.creds} " +
 		"{/etc/presence/ca.pem /etc/presence/cert.pem /etc/presence/key.pem} 1m0s} " +
 		"{:9090 true} {debug json} {https://***@otel.example.com:4318} {12h0m0s 4294967296 32768} 500ms 3"
 	if got != want {

@@ -40,11 +40,10 @@ func (c Config) checkTogether() error {
 	if alone := errors.Join(streams.Validate(), c.Worker.Validate()); alone != nil {
 		return nil //nolint:nilerr // Validate reports these faults; out of bounds, values need not fit
 	}
-	first, _, _ := strings.Cut(string(c.NATS.InboxPrefix), ".")
 	return errors.Join(
 		c.Federate.checkShards(streams.Deliveries.Shards),
-		fault.Check(first != streams.Prefix, "nats.inbox_prefix", string(c.NATS.InboxPrefix),
-			fmt.Sprintf("another first token than %s, streams.subject_prefix", streams.Prefix)),
+		fault.Under("nats.inbox_prefix", c.NATS.InboxPrefix.ValidateBeside(streams.Prefix)),
+		fault.Under("worker.queries", c.Worker.Queries.ValidateBeside(streams.Prefix)),
 		fault.Check(streams.Deliveries.MaxDeliveryBytes >= streams.Updates.MaxUpdateBytes+envelopeBytes,
 			"streams.deliveries.max_delivery_bytes", streams.Deliveries.MaxDeliveryBytes,
 			fmt.Sprintf("at least %d: streams.updates.max_update_bytes and %d around it, so that every update fits in a delivery",
@@ -78,6 +77,7 @@ func (n NATS) Validate() error {
 	return errors.Join(
 		n.checkURLs(),
 		checkFile("credentials", n.Credentials),
+		checkFile("queries.credentials", n.Queries.Credentials),
 		fault.Under("inbox_prefix", n.InboxPrefix.Validate()),
 		fault.Under("tls", n.TLS.Validate()),
 		fault.Check(100*time.Millisecond <= n.ConnectTimeout && n.ConnectTimeout <= time.Hour,

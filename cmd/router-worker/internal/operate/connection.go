@@ -37,6 +37,18 @@ func ConnectOptions(c config.NATS) ([]nats.Option, error) {
 	return options, nil
 }
 
+// QueryConnectOptions returns the options by which the connection that answers queries
+// differs from the others. The error is a *fault.Field.
+func QueryConnectOptions(c config.NATS) ([]nats.Option, error) {
+	if c.Queries.Credentials == "" {
+		return nil, nil
+	}
+	if err := readable("queries.credentials", c.Queries.Credentials); err != nil {
+		return nil, fault.Under("nats", err)
+	}
+	return []nats.Option{nats.UserCredentials(c.Queries.Credentials)}, nil
+}
+
 func readable(path, name string) error {
 	file, err := os.Open(name) //nolint:gosec // The operator names the file.
 	if err == nil {

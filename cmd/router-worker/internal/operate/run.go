@@ -37,8 +37,12 @@ func (p Process) Run(ctx context.Context) error {
 	c.Worker.ID = cmp.Or(c.Worker.ID, rand.Text()[:8])
 	p.Log.Info("starting", "version", p.Version, "worker", c.Worker.ID, "config_hash", config.Hash(c),
 		"modules", len(c.Modules), "nats", c.NATS.URL)
+	answering, err := QueryConnectOptions(c.NATS)
+	if err != nil {
+		return err
+	}
 	return p.connected(ctx, c.Worker.ID, func(ctx context.Context, nc *nats.Conn, t *Telemetry, ready *Readiness) error {
-		return RunWorker(ctx, nc, c, t, ready, p.Log)
+		return RunWorker(ctx, nc, c, t, ready, p.Log, stream.WithQueryConnection(answering...))
 	})
 }
 

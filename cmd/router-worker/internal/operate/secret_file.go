@@ -29,6 +29,7 @@ func checkMode(name string) error {
 // warnOfModes warns of the files of c that hold secrets.
 func warnOfModes(log *slog.Logger, c config.NATS) {
 	warnOfMode(log, "nats.credentials", c.Credentials)
+	warnOfMode(log, "nats.queries.credentials", c.Queries.Credentials)
 	warnOfMode(log, "nats.tls.key", c.TLS.Key)
 }
 

@@ -39,15 +39,17 @@ func NewDispatcher(c config.Config, t *Telemetry, log *slog.Logger) (*routing.Di
 
 // RunWorker runs a worker on nc until ctx ends, and lets ready know how it is
 // doing. The modules of c are of no use to anybody else afterwards.
-func RunWorker(ctx context.Context, nc *nats.Conn, c config.Config, t *Telemetry, ready *Readiness, log *slog.Logger) error {
+func RunWorker(
+	ctx context.Context, nc *nats.Conn, c config.Config, t *Telemetry, ready *Readiness, log *slog.Logger, opts ...stream.Option,
+) error {
 	dispatcher, err := NewDispatcher(c, t, log) //nolint:contextcheck // It counts 0, which needs no context.
 	if err != nil {
 		return fmt.Errorf("build the modules: %w", err)
 	}
 	worker, err := stream.NewWorker(nc, dispatcher,
 		stream.Config{ServerNames: c.ServerNames, Streams: c.Streams, Worker: c.Worker},
-		stream.WithLogger(log), stream.WithMeterProvider(t.Meters), stream.WithTracerProvider(t.Tracers),
-		stream.WithIdentity(t.Version, config.Hash(c)))
+		append(opts, stream.WithLogger(log), stream.WithMeterProvider(t.Meters), stream.WithTracerProvider(t.Tracers),
+			stream.WithIdentity(t.Version, config.Hash(c)))...)
 	if err != nil {
 		return fmt.Errorf("make the worker: %w", err)
 	}
