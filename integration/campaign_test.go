@@ -26,6 +26,7 @@ type campaign struct {
 	name     string
 	nemeses  []nemesis
 	replicas int           // of the streams, 0 for 3
+	amid     bool          // whether nemeses strike in the middle of batches
 	window   time.Duration // how long they strike
 	each     bool          // whether each strikes at least once, however long that takes
 
@@ -38,12 +39,16 @@ func campaigns(e effort) []campaign {
 	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 30), each: e.full(), patience: commitTimeout}
 	alone := together
 	alone.name, alone.replicas = "together, one replica", 1
+	alone.nemeses, alone.amid = append(nemeses(), amidNemeses()...), true // Units go by fast ingest.
 	if !e.full() {
 		return []campaign{together, alone}
 	}
 	var all []campaign
 	for _, n := range nemeses() {
 		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout})
+	}
+	for _, n := range amidNemeses() {
+		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, replicas: 1, amid: true, window: e.window(0, 4), each: true, patience: commitTimeout})
 	}
 	return append(all, together, alone)
 }
@@ -56,7 +61,7 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	l := newLoad(numbers, campaignUsers, 3)
 	l.widen(campaignWide)
 	tune := tuned(e, numbers)
-	tune.replicas = cmp.Or(c.replicas, 3)
+	tune.replicas, tune.amid = cmp.Or(c.replicas, 3), c.amid
 	f := muster(t, l, binary, tune)
 	checkpoints := f.watch(ignore)
 	began := time.Now()

@@ -41,6 +41,7 @@ type fleet struct {
 // member is a place for a worker, which has one process after the other.
 type member struct {
 	link    *integration.Link
+	amid    *amid // nil unless the campaign strikes batches
 	process *workerProcess
 }
 
@@ -81,7 +82,12 @@ func (f *fleet) place() *member {
 	for i, s := range f.cluster.Servers {
 		urls[i] = s.URL()
 	}
-	return &member{link: newLink(f.t, urls...)}
+	if !f.tuning.amid {
+		return &member{link: newLink(f.t, urls...)}
+	}
+	m := &member{amid: new(amid)}
+	m.link = newLink(f.t, m.amid.urls(f.t, urls)...)
+	return m
 }
 
 // restart starts a worker at a place that has none.

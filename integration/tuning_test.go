@@ -14,6 +14,7 @@ type tuning struct {
 	commitTimeout      time.Duration
 	checkpointInterval time.Duration
 	batch              int
+	amid               bool // whether nemeses strike in the middle of batches
 }
 
 // quick keeps it short until a worker is known to be gone, and a commit to be in

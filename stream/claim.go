@@ -106,7 +106,7 @@ func (c *claimer) readTail(ctx context.Context, claimed *claim, replicated bool)
 	if t.From == 0 {
 		return nil
 	}
-	if own.Batch != "" {
+	if own.Batch != "" && planted != batchLeftOpen {
 		var err error
 		if t.To, err = c.end(ctx, claimed.partition, own.Batch); err != nil {
 			return err

@@ -130,6 +130,10 @@ func (c *ingester) settle(ctx context.Context, f *flight) {
 		c.landed(ctx, f, n.sequence, n.revision)
 		return
 	case f.batch, p.newest.Commit: // It is begun, or not.
+		if planted == outcomeAssumed && n.Commit == f.batch {
+			c.landed(ctx, f, n.sequence, n.revision)
+			return
+		}
 		c.stall.FailedFor(p.id.number, f.cause)
 		if f.stored >= 0 && !isDisabled(f.cause) && f.links == c.nc.Stats().Reconnects {
 			c.rest(f)
@@ -157,6 +161,9 @@ func (c *ingester) rest(f *flight) {
 	c.end(f)
 	l.partition.newest = f.newest
 	f.unit.stored += max(0, f.stored-1)
+	if planted == restTooShort && f.unit.stored > 0 {
+		f.unit.stored = min(f.unit.stored+1, len(f.unit.messages))
+	}
 	l.waiting = slices.Insert(l.waiting, 0, f.unit)
 	if f.newest.foreign != nil {
 		l.contested = true

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,7 +129,11 @@ func (c *ingester) receive(ctx context.Context, u unit, open bool) {
 
 func (c *ingester) place(l *lane, u unit) {
 	l.upTo, l.idle = u.upTo, false
-	l.waiting = append(l.waiting, u)
+	if planted == unitOvertakes && !u.final {
+		l.waiting = slices.Insert(l.waiting, 0, u)
+	} else {
+		l.waiting = append(l.waiting, u)
+	}
 	if l.flight == nil && !l.rests && len(l.waiting) == 1 {
 		c.ready = append(c.ready, l)
 	}

@@ -19,6 +19,14 @@ const (
 	checkpointApart         // writes checkpoints behind the batch that they cover, not in it
 	checkpointAgain         // reads the update that the checkpoint covers once more
 	outcomeUnread           // takes a commit of unknown outcome for one that did not land
+
+	// Of fast ingest.
+	gapAllowed     // has the server go on with a batch of which messages are missing
+	batchLeftOpen  // claims a partition and does not end the batch of the one before
+	outcomeAssumed // takes a batch of unknown outcome that has begun for one that landed
+	tailCutShort   // does not see the last message that is stored of a batch
+	restTooShort   // leaves one message out where the rest of a batch is sent
+	unitOvertakes  // sends a unit before those of its partition that wait
 )
 
 // expectation returns the header that has a checkpoint refused unless the newest

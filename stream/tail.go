@@ -144,6 +144,9 @@ func (r tailReader) read(ctx context.Context, partition partitionID, p position,
 		return nil, fmt.Errorf("look up stream %s: %w", r.subjects.DeliveriesStream(), err)
 	}
 	at.To = min(cmp.Or(at.To, math.MaxUint64), stream.CachedInfo().State.LastSeq)
+	if planted == tailCutShort {
+		at.To--
+	}
 	if at.To <= at.From {
 		return nil, nil
 	}

@@ -73,7 +73,7 @@ func checkServerName(s string) error {
 // an IPv6 address.
 func splitPort(s string) (host, port string, hasPort bool) {
 	colon := strings.LastIndexByte(s, ':')
-	if colon < 0 || colon < strings.LastIndexByte(s, ']') {
+	if colon <= strings.LastIndexByte(s, ']') { // or there is neither
 		return s, "", false
 	}
 	return s[:colon], s[colon+1:], true

@@ -23,7 +23,9 @@ func TestParseServerName(t *testing.T) {
 		{name: "IPv6", in: "[2001:db8::1]"},
 		{name: "IPv6 and port", in: "[2001:db8::1]:8448"},
 		{name: "IPv4 in IPv6", in: "[::ffff:1.2.3.4]"},
+		{name: "port of one digit", in: "a:1"},
 		{name: "port of five digits", in: "a:65535"},
+		{name: "every byte of a host", in: "abcdefghijklmnopqrstuvwxyz.ABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789"},
 		{name: "longest host", in: strings.Repeat("a", 255)},
 
 		{name: "empty", in: "", want: "the host is empty"},

@@ -39,6 +39,6 @@ func (s State) Valid() bool {
 	case Online, Unavailable, Offline, Busy, UnstableBusy:
 		return true
 	default:
-		return strings.IndexByte(string(s), '.') >= 0
+		return strings.Contains(string(s), ".")
 	}
 }

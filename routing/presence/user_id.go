@@ -35,7 +35,7 @@ func ParseUserID(s string) (UserID, error) {
 	if !found {
 		return UserID{}, fmt.Errorf("%w %q: has no colon before the server name", ErrInvalidUserID, s)
 	}
-	if strings.IndexByte(localpart, 0) >= 0 {
+	if strings.Contains(localpart, "\x00") {
 		return UserID{}, fmt.Errorf("%w %q: has a NUL byte", ErrInvalidUserID, s)
 	}
 	if !utf8.ValidString(localpart) {

@@ -48,6 +48,7 @@ func TestParseUserIDRefuses(t *testing.T) {
 		{name: "no server", in: "@alice", want: "has no colon"},
 		{name: "empty server", in: "@alice:", want: "the host is empty"},
 		{name: "NUL", in: "@al\x00ice:example.com", want: "NUL"},
+		{name: "NUL at the front", in: "@\x00:example.com", want: "NUL"},
 		{name: "no UTF-8", in: "@\xff:example.com", want: "UTF-8"},
 		{name: "too long", in: "@" + strings.Repeat("a", 243) + ":example.com", want: "256 bytes, at most 255"},
 		{name: "server with a space", in: "@alice:example .com", want: `' '`},

@@ -1,0 +1,5 @@
+//go:build planted_gap_allowed
+
+package stream
+
+const planted = gapAllowed

@@ -1,0 +1,5 @@
+//go:build planted_outcome_assumed
+
+package stream
+
+const planted = outcomeAssumed

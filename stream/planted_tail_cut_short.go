@@ -1,0 +1,5 @@
+//go:build planted_tail_cut_short
+
+package stream
+
+const planted = tailCutShort

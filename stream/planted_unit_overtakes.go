@@ -1,0 +1,5 @@
+//go:build planted_unit_overtakes
+
+package stream
+
+const planted = unitOvertakes
