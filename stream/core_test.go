@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/internal/natstest"
+	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -154,6 +155,28 @@ func TestReaderHandsNothingOnAfterTheEnd(t *testing.T) {
 		if got, err := stream.ReadOn(ctx, messages); err != nil || got != want {
 			t.Errorf("the reader hands on %d updates, %v, want %d", got, err, want)
 		}
+	}
+}
+
+// An update that is half done may be of a batch with others: those that have it already
+// still get the others.
+func TestHalfDoneUpdateOfABatch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	all := readers(3)
+	s.publishMany(t, 0, 3)
+	messages := natstest.Stored(t, s.js, s.subjects.UpdatesStream(), s.subjects.StoredUpdates())
+	w := s.newWorker(t, []routing.Registration{registration(toEach(t, all...))})
+	found, err := w.CarryOn(t.Context(), messages, presence.MustUserID(all[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := make(map[string][]uint64)
+	for _, d := range found {
+		received[d.Recipient.String()] = append(received[d.Recipient.String()], d.Sequences...)
+	}
+	if want := map[string][]uint64{all[0]: {2, 3}, all[1]: {2, 3}, all[2]: {1, 2, 3}}; !reflect.DeepEqual(received, want) {
+		t.Errorf("the rest of a batch is %v, want %v", received, want)
 	}
 }
 

@@ -1,8 +1,11 @@
 package stream_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,6 +155,49 @@ func TestBothStreamsAreRolledBackWhileRunning(t *testing.T) {
 	found := s.deliveries(t)
 	wantOnce(t, found, 1, last, alice)
 	wantEpochs(t, found, 5)
+}
+
+// As above, and the worker claims the partition again before its reader has looked at the
+// updates stream: the claim knows what was read.
+func TestBothStreamsAreRolledBackWhileOneIsRouted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, onFile)
+	const claims = "claiming the partition anew"
+	var blind atomic.Pointer[logs] // until they tell of the claim
+	s.url = startProxy(t, s.url, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
+		log := blind.Load()
+		if log != nil && bytes.HasPrefix(frame, []byte("PUB $JS.API.STREAM.INFO.PRESENCE_UPDATES ")) && len(log.with(claims)) == 0 {
+			return frame, swallow
+		}
+		return frame, pass
+	}})
+	const held = 11
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	w := s.start(t, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		if marks(batch)[0] == held {
+			asked <- struct{}{}
+			<-release
+		}
+		return everybody([]presence.UserID{presence.MustUserID(alice)}, batch), nil
+	}))
+	s.awaitPosition(t, s.publishMany(t, 0, 5))
+	updates, deliveries := s.backUp(t, s.subjects.UpdatesStream()), s.backUp(t, s.subjects.DeliveriesStream())
+	s.awaitPosition(t, s.publishMany(t, 5, 5))
+	s.publish(t, bob, held)
+	await(t, asked, "call of the router")
+	blind.Store(w.log)
+	s.whileDown(t, func() {
+		s.putBack(t, s.subjects.UpdatesStream(), updates)
+		s.putBack(t, s.subjects.DeliveriesStream(), deliveries)
+	})
+	last := s.publishMany(t, 20, 3)
+	close(release)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	found := s.deliveries(t)
+	wantOnce(t, found, 1, last, alice)
+	wantEpochs(t, found, 5)
+	w.log.want(t, 1, claims, "the deliveries stream went back to an older checkpoint")
 }
 
 func TestServerRestartsWhileUpdatesFlow(t *testing.T) {

@@ -94,6 +94,38 @@ func ReadOn(ctx context.Context, messages []jetstream.Msg) (int, error) {
 	return len(r.updates), nil
 }
 
+// CarryOn has w carry updates together, the first of which an earlier worker has done up
+// to the recipient after. It returns the deliveries.
+func (w *Worker) CarryOn(ctx context.Context, messages []jetstream.Msg, after presence.UserID) ([]wire.ReceivedDelivery, error) {
+	var updates []update
+	for _, m := range messages {
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		updates = append(updates, update{subject: m.Subject(), data: m.Data(), sequence: meta.Sequence.Stream, time: meta.Timestamp})
+	}
+	claimed := claim{position: updates[0].done()}
+	claimed.position.after = after
+	staged := make(chan unit, slotsPerPartition)
+	way := w.pipeline(claimed)
+	way.staged = staged
+	if err := way.carry(ctx, newPartition(claimed, len(updates), func(error) {}), updates); err != nil {
+		return nil, err
+	}
+	var found []wire.ReceivedDelivery
+	for len(staged) > 0 {
+		for _, m := range (<-staged).messages {
+			d, err := wire.DecodeDelivery(m.data)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, d)
+		}
+	}
+	return found, nil
+}
+
 // Part is what one half of a batch is about.
 type Part struct {
 	Updates    []uint64            // sequences

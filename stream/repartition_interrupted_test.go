@@ -172,3 +172,120 @@ func TestRepartitionKeepsTheEpoch(t *testing.T) {
 		}
 	}
 }
+
+// The checkpoints are of an updates stream that is gone: they tell of no update of the
+// one there is, though its sequences are lower.
+func TestRepartitionAfterTheUpdatesStreamWasMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	w := s.start(t, toEach(t, alice))
+	s.awaitAll(t, s.publishToAll(t, 0, 3))
+	w.stop(t)
+	s.remakeUpdates(t)
+	s.publishToAll(t, 3, 1)
+	if _, err := s.repartition(t, 6, time.Nanosecond); err == nil || !strings.Contains(err.Error(), "4 of 4 partitions are left") {
+		t.Errorf("Run with updates of a new stream = %v, want that it waits for 4 partitions", err)
+	}
+	w = s.start(t, toEach(t, alice))
+	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
+	w.stop(t)
+	received := sequences(s.deliveries(t))[alice]
+	slices.Sort(received)
+	if want := []uint64{1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 9, 10, 11, 12}; !slices.Equal(received, want) {
+		t.Errorf("%s received %v, want 12 updates of the first stream and 4 of the second", alice, received)
+	}
+}
+
+// An update that is committed up to a recipient is not committed.
+func TestRepartitionWaitsForTheLastRecipient(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *stream.Config) {
+		c.Worker.StopTimeout, c.Worker.CommitTimeout = 200*time.Millisecond, 200*time.Millisecond
+	})
+	all := readers(2500)
+	s.stopBetweenSlices(t, all)
+	if _, err := s.repartition(t, 2, time.Nanosecond); err == nil || !strings.Contains(err.Error(), "1 of 1 partition is left") {
+		t.Errorf("Run = %v, want that it waits for 1 partition", err)
+	}
+	s.config.Worker.StopTimeout, s.config.Worker.CommitTimeout = eventTimeout, eventTimeout
+	w := s.start(t, toEach(t, all...))
+	s.mustRepartition(t, 2, wire.Layout{Generation: 1, Partitions: 2})
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, 1, all...)
+}
+
+// repartitionWith changes the number of partitions to 6, and calls do once when it has
+// come to a step.
+func (s *site) repartitionWith(t *testing.T, at stream.Progress, do func()) error {
+	t.Helper()
+	did := false
+	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Second,
+		Progress: func(p stream.Progress) {
+			if p == at && !did {
+				did = true
+				do()
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Run(t.Context())
+	if !did {
+		t.Errorf("Run = %v, want that it comes to %v", err, at)
+	}
+	return err
+}
+
+// Of two commands at once the slower one leaves the positions alone that workers have
+// come from by then.
+func TestRepartitionTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	to := wire.Layout{Generation: 1, Partitions: 6}
+	s := newSite(t, shared)
+	w := s.start(t, toEach(t, alice))
+	s.awaitAll(t, s.publishToAll(t, 0, 3))
+	var last uint64
+	drained := stream.Progress{Step: stream.Drain, Done: sharedPartitions, Total: sharedPartitions}
+	err := s.repartitionWith(t, drained, func() {
+		s.mustRepartition(t, to.Partitions, to)
+		last = s.publishToAll(t, 3, 3)
+		s.awaitCommitted(t, to)
+	})
+	if err == nil || !strings.Contains(err.Error(), "another command") {
+		t.Errorf("Run = %v, want that another command was faster", err)
+	}
+	w.stop(t)
+	for p := range to.Partitions {
+		c, err := s.deliveriesStream(t).GetLastMsgForSubject(t.Context(), s.subjects.In(to.Generation).Checkpoint(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err := wire.DecodeCheckpoint(c.Data); err != nil || d.Worker != w.ID() {
+			t.Errorf("checkpoint of partition %d is %+v, %v, want that of worker %s", p, d, err, w.ID())
+		}
+	}
+	wantEachOnce(t, s.deliveries(t), last)
+}
+
+// Workers that are not told of a change do not wait for its end: then updates are not
+// stored in the new layout either.
+func TestRepartitionThatIsNotTold(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	before := s.updatesStream(t).CachedInfo().Config.SubjectTransform
+	err := s.repartitionWith(t, stream.Progress{Step: stream.Switch, Total: 6}, func() {
+		data, err := wire.LayoutRecord{Serving: wire.Layout{Partitions: sharedPartitions}}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.publishRaw(t, s.subjects.LayoutRecord(), string(data), nil)
+	})
+	if err == nil {
+		t.Error("Run = nil, want that the change is not recorded any more")
+	}
+	if after := s.updatesStream(t).CachedInfo().Config.SubjectTransform; *after != *before {
+		t.Errorf("updates are stored as %+v, want %+v as before", after, before)
+	}
+}
