@@ -18,6 +18,8 @@ const (
 	campaignRate  = 300   // updates per second
 	campaignCalm  = 500 * time.Millisecond
 	shortCampaign = 6 * time.Second
+	diskRoom      = 64 << 20 // bytes of a disk of a server
+	diskGrowth    = 4 << 20  // more of them for each second of a campaign
 )
 
 // campaign is a fault run: a fleet under traffic is struck by nemeses, those of
@@ -25,7 +27,8 @@ const (
 type campaign struct {
 	name     string
 	nemeses  []nemesis
-	replicas int           // of the streams, 0 for 3
+	servers  int           // 0 for 3
+	replicas int           // of the streams, 0 for as many as there are servers
 	amid     bool          // whether nemeses strike in the middle of batches
 	window   time.Duration // how long they strike
 	each     bool          // whether each strikes at least once, however long that takes
@@ -53,6 +56,30 @@ func campaigns(e effort) []campaign {
 	return append(all, together, alone)
 }
 
+// lonelyCampaigns is campaigns on one server that is in no cluster: where there is
+// time, all nemeses together and some alone, else those of the disk together.
+func lonelyCampaigns(e effort) []campaign {
+	purge := nemesis{"purge updates", streams, purgeUpdates}
+	var all []campaign
+	for _, forgets := range forgetful() {
+		together := campaign{name: "together, " + forgets.name, servers: 1, window: e.window(time.Second, 12), each: true, patience: commitTimeout}
+		if together.nemeses = lonelyNemeses(forgets); !e.full() {
+			together.nemeses = []nemesis{{"kill a worker", processes, killWorker}, {"fill the disk", servers, fillDisk}, forgets}
+		}
+		if forgets.name == updatesCut { // Deliveries that are cut off after a purge cannot come again.
+			together.nemeses = append(together.nemeses, purge)
+		}
+		all = append(all, together)
+	}
+	if !e.full() {
+		return all
+	}
+	for _, n := range append(forgetful(), nemesis{"fill the disk", servers, fillDisk}, purge) {
+		all = append(all, campaign{name: n.name, servers: 1, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout})
+	}
+	return all
+}
+
 // run musters a fleet of the program at binary and returns what became of it.
 func (c campaign) run(t *testing.T, e effort, binary string) report {
 	t.Helper()
@@ -61,18 +88,25 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	l := newLoad(numbers, campaignUsers, 3)
 	l.widen(campaignWide)
 	tune := tuned(e, numbers)
-	tune.replicas, tune.amid = cmp.Or(c.replicas, 3), c.amid
+	tune.servers, tune.amid = cmp.Or(c.servers, fleetSize), c.amid
+	tune.replicas = cmp.Or(c.replicas, tune.servers)
+	if tune.servers == 1 {
+		tune.disk = diskRoom + diskGrowth*int64(c.window/time.Second)
+	}
 	f := muster(t, l, binary, tune)
 	checkpoints := f.watch(ignore)
 	began := time.Now()
 	traffic := f.startTraffic(l, campaignRate)
 	strikes := c.strike(f, schedule)
-	updates := traffic.stop()
+	traffic.stop()
 	f.settle(c.patience)
 	h := f.collect(0).History
-	h.Updates, h.Checkpoints = f.stored(updates), checkpoints()
+	h.Updates, h.Checkpoints = f.stored(traffic.made), checkpoints()
+	if f.cut { // What was seen before may be gone.
+		h.Checkpoints = nil
+	}
 	return report{
-		seed: e.seed, tuning: f.tuning, took: time.Since(began), names: c.nemeses, strikes: strikes,
+		seed: e.seed, tuning: f.tuning, disabled: f.disabled, took: time.Since(began), names: c.nemeses, strikes: strikes,
 		history: h, problems: f.problems, verdict: integration.Check(h),
 	}
 }
@@ -130,6 +164,7 @@ type report struct {
 	took     time.Duration
 	names    []nemesis
 	strikes  map[string]int
+	disabled int // times that a server gave JetStream up
 	history  integration.History
 	problems []string // what went wrong beside the promises
 	verdict  integration.Verdict
@@ -139,16 +174,32 @@ type report struct {
 func (r report) String() string {
 	var b strings.Builder
 	h := r.history
-	fmt.Fprintf(&b, "FAULT_SEED=%d, %v: %d updates, %d deliveries, %d dead letters, %d checkpoints seen, %d takeovers\n  workers with %v\n",
-		r.seed, r.took.Round(100*time.Millisecond), len(h.Updates), len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), takeovers(h.Checkpoints), r.tuning)
+	gone, again := lostUpdates(h.Updates)
+	fmt.Fprintf(&b, "FAULT_SEED=%d, %v: %d updates (%d of them gone, %d that may be there again), %d deliveries, %d dead letters, %d checkpoints seen, %d takeovers\n  workers with %v\n",
+		r.seed, r.took.Round(100*time.Millisecond), len(h.Updates), gone, again, len(h.Deliveries), len(h.DeadLetters), len(h.Checkpoints), takeovers(h.Checkpoints), r.tuning)
 	for _, n := range r.names {
 		fmt.Fprintf(&b, "  %3d x %s\n", r.strikes[n.name], n.name)
+	}
+	if r.disabled > 0 {
+		fmt.Fprintf(&b, "  JetStream was given up on a full disk %d times\n", r.disabled)
 	}
 	for _, p := range r.problems {
 		fmt.Fprintf(&b, "  problem: %s\n", p)
 	}
 	fmt.Fprintf(&b, "  %s", r.verdict)
 	return b.String()
+}
+
+func lostUpdates(updates []integration.Update) (gone, again int) {
+	for _, u := range updates {
+		if u.Gone {
+			gone++
+		}
+		if u.Again {
+			again++
+		}
+	}
+	return gone, again
 }
 
 func (r report) ok() bool { return r.verdict.OK() && len(r.problems) == 0 }
@@ -170,7 +221,20 @@ func takeovers(seen []integration.Checkpoint) int {
 func TestFaultNemeses(t *testing.T) {
 	t.Parallel()
 	e := newEffort(t)
-	for _, c := range campaigns(e) {
+	runCampaigns(t, e, campaigns(e))
+}
+
+// TestFaultLonelyServer strikes fleets of which the server is alone, and can lose what
+// it stored.
+func TestFaultLonelyServer(t *testing.T) {
+	t.Parallel()
+	e := newEffort(t)
+	runCampaigns(t, e, lonelyCampaigns(e))
+}
+
+func runCampaigns(t *testing.T, e effort, campaigns []campaign) {
+	t.Helper()
+	for _, c := range campaigns {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.run(t, e, binaries.worker)
 			t.Log(r)

@@ -150,12 +150,13 @@ func (c *checker) state(d Delivery, sequence uint64, raw json.RawMessage) {
 		c.verdict.Dropped++
 		return
 	}
+	again := known && update.Again && update.got[d.Recipient] == 1 && at.rank == before.rank && at.epoch > before.epoch
 	c.label(d, update, sequence)
-	c.count(d.Recipient, update)
+	c.count(d.Recipient, update, again)
 	if !bytes.Equal(raw, update.JSON) {
 		c.report(Altered, "%s got %s, published was %s", d.Recipient, raw, update.JSON)
 	}
-	if known && (at.compare(before) <= 0 || at.rank <= before.rank) {
+	if known && !again && (at.compare(before) <= 0 || at.rank <= before.rank) {
 		c.report(Reordered, "%s got update %d of %s (epoch %d, sequence %d) after epoch %d, sequence %d",
 			d.Recipient, update.Number, update.User, at.epoch, at.sequence, before.epoch, before.sequence)
 	}
@@ -183,12 +184,12 @@ func (c *checker) label(d Delivery, update *expected, sequence uint64) {
 	}
 }
 
-func (c *checker) count(recipient presence.UserID, update *expected) {
+func (c *checker) count(recipient presence.UserID, update *expected, again bool) {
 	before, chosen := update.got[recipient]
 	switch {
 	case !chosen:
 		c.report(Stray, "%s got update %d of %s, which is not for them", recipient, update.Number, update.User)
-	case before > 0:
+	case before > 0 && !again:
 		c.report(Doubled, "%s got update %d of %s again", recipient, update.Number, update.User)
 	}
 	if chosen {
@@ -198,6 +199,9 @@ func (c *checker) count(recipient presence.UserID, update *expected) {
 
 func (c *checker) missing(updates []Update) {
 	for _, u := range updates {
+		if u.Gone {
+			continue
+		}
 		got := c.updates[u.Number].got
 		for _, r := range u.Recipients {
 			if got[r] == 0 {
@@ -226,8 +230,15 @@ func (c *checker) deadLetters(h History) {
 			c.report(WrongDead, "letter about %.80q names sequence %d, want %d", l.Payload, l.Sequence, u.Sequence)
 		}
 		delete(wanted, string(l.Payload))
+		if found && u.Again {
+			u.Again, u.Gone = false, true
+			wanted[string(l.Payload)] = u
+		}
 	}
 	for _, u := range wanted {
+		if u.Gone {
+			continue
+		}
 		c.report(WrongDead, "there is no letter about %.80q, want one with the reason %s", u.JSON, u.Reason)
 	}
 }

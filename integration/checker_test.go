@@ -15,11 +15,7 @@ import (
 // one fault made in it.
 func TestCheckCatches(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name   string
-		damage func(h *integration.History)
-		want   map[integration.Fault]int
-	}{
+	tests := []damaged{
 		{"nothing", func(*integration.History) {}, map[integration.Fault]int{}},
 		{
 			"a delivery is lost",
@@ -136,6 +132,18 @@ func TestCheckCatches(t *testing.T) {
 			map[integration.Fault]int{},
 		},
 	}
+	checkDamaged(t, tests)
+}
+
+// damaged is a history without fault in which something is done.
+type damaged struct {
+	name   string
+	damage func(h *integration.History)
+	want   map[integration.Fault]int
+}
+
+func checkDamaged(t *testing.T, tests []damaged) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -147,6 +155,56 @@ func TestCheckCatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCheckAllowsWhatIsGone feeds the checker histories of which the updates stream lost
+// something: just that may be missing, or there again.
+func TestCheckAllowsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	again := func(epochs ...int64) func(h *integration.History) {
+		return func(h *integration.History) {
+			for i := range h.Updates[2:4] {
+				h.Updates[2+i].Again, h.Updates[2+i].Sequence = true, 0
+			}
+			for _, epoch := range epochs {
+				late := h.Deliveries[3]
+				late.Epoch = epoch
+				h.Deliveries = append(h.Deliveries, late)
+			}
+		}
+	}
+	letters := func(change func(u *integration.Update), n int) func(h *integration.History) {
+		return func(h *integration.History) {
+			change(&h.Updates[4])
+			h.DeadLetters = slices.Repeat(h.DeadLetters, n)
+		}
+	}
+	gone := func(u *integration.Update) { u.Gone = true }
+	twice := func(u *integration.Update) { u.Again = true }
+	checkDamaged(t, []damaged{
+		{"one that is gone is missing for one recipient", func(h *integration.History) {
+			gone(&h.Updates[2])
+			cutState(&h.Deliveries[2])
+		}, map[integration.Fault]int{}},
+		{"one that is not gone is missing as well", func(h *integration.History) {
+			gone(&h.Updates[2])
+			h.Deliveries = slices.Delete(h.Deliveries, 2, 3)
+		}, map[integration.Fault]int{integration.Lost: 1}},
+		{"one that is gone comes twice", func(h *integration.History) {
+			gone(&h.Updates[2])
+			gone(&h.Updates[3])
+			h.Deliveries = append(h.Deliveries, h.Deliveries[3])
+		}, map[integration.Fault]int{integration.Doubled: 2, integration.Reordered: 2}},
+		{"stored again, delivered again", again(1001), map[integration.Fault]int{}},
+		{"stored again, delivered once", again(), map[integration.Fault]int{}},
+		{"delivered again in the same epoch", again(1000), map[integration.Fault]int{integration.Doubled: 2, integration.Reordered: 2}},
+		{"delivered a third time", again(1001, 1002), map[integration.Fault]int{integration.Doubled: 2, integration.Reordered: 2}},
+		{"a letter of one that is gone is missing", letters(gone, 0), map[integration.Fault]int{}},
+		{"two letters of one that is gone", letters(gone, 2), map[integration.Fault]int{integration.WrongDead: 1}},
+		{"two letters of one stored again", letters(twice, 2), map[integration.Fault]int{}},
+		{"no letter of one stored again", letters(twice, 0), map[integration.Fault]int{integration.WrongDead: 1}},
+		{"three letters of one stored again", letters(twice, 3), map[integration.Fault]int{integration.WrongDead: 1}},
+	})
 }
 
 // TestCheckAsReaderDropsWhatIsNotNewer repeats deliveries as they were, which a

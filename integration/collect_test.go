@@ -76,6 +76,15 @@ func sequenceOf(tb testing.TB, m jetstream.Msg) uint64 {
 	return meta.Sequence.Stream
 }
 
+func timeOf(tb testing.TB, m jetstream.Msg) time.Time {
+	tb.Helper()
+	meta, err := m.Metadata()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return meta.Timestamp
+}
+
 // follow reads a stream in order from a sequence on.
 func (d *deployment) follow(ctx context.Context, stream string, from uint64, filters ...string) (jetstream.MessagesContext, error) {
 	consumer, err := d.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{

@@ -124,11 +124,8 @@ func (d *deployment) command(args ...string) *workerProcess {
 func (d *deployment) awaitCommitted() {
 	d.t.Helper()
 	var layout wire.Layout
-	d.eventually("layout", func(ctx context.Context) error {
-		s, err := d.js.Stream(ctx, d.subjects.UpdatesStream())
-		if err == nil {
-			layout, err = d.subjects.ParseUpdateTransform(s.CachedInfo().Config.SubjectTransform.Destination)
-		}
+	d.eventually("layout", func(ctx context.Context) (err error) {
+		layout, err = d.layout(ctx)
 		return err
 	})
 	for p := range layout.Partitions {
@@ -136,6 +133,15 @@ func (d *deployment) awaitCommitted() {
 			return d.committed(ctx, d.subjects.In(layout.Generation), p)
 		})
 	}
+}
+
+// layout returns the layout that updates are stored in now.
+func (d *deployment) layout(ctx context.Context) (wire.Layout, error) {
+	s, err := d.js.Stream(ctx, d.subjects.UpdatesStream())
+	if err != nil {
+		return wire.Layout{}, err
+	}
+	return d.subjects.ParseUpdateTransform(s.CachedInfo().Config.SubjectTransform.Destination)
 }
 
 // committed compares times rather than sequences, which begin anew with a stream.

@@ -3,27 +3,27 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/integration"
 	"github.com/presence-router/presence-router/internal/natstest"
 )
 
 const (
-	fleetSize    = 3               // servers, and workers
+	fleetSize    = 3               // workers, and servers where they are a cluster
 	fleetGuests  = 4               // more workers at most that join and leave
 	fleetTimeout = 2 * time.Minute // for what has to happen after a fault
 )
 
-// fleet is three servers and some workers, each of which reaches them over a link
-// of its own. Servers, processes of workers and links may be struck at the same
-// time, each kind by one goroutine.
+// fleet is three servers, or one, and some workers, each of which reaches them over a
+// link of its own. What has a lane of its own may be struck at the same time, by one
+// goroutine each.
 type fleet struct {
 	*deployment
 
@@ -32,9 +32,14 @@ type fleet struct {
 	members []*member
 	guests  []*member // places for the workers of storms, empty but for those
 
-	workers []*workerProcess // all that there ever were
+	disk *natstest.SmallDisk // of the server, if it has one that may be full
+
+	workers  []*workerProcess // all that there ever were
+	cut      bool             // a stream went back
+	disabled int              // times that a server gave JetStream up on a full disk
 
 	mu       sync.Mutex
+	losses   []loss
 	problems []string // what went wrong, and is not in the history
 }
 
@@ -48,8 +53,14 @@ type member struct {
 // muster starts a fleet of the program at binary.
 func muster(t *testing.T, l *load, binary string, tune tuning) *fleet {
 	t.Helper()
-	cluster := natstest.StartProcessCluster(t, fleetSize, natstest.ProcessOptions{Binary: binaries.natsServer})
-	f := &fleet{deployment: configure(t, cluster.URL(), l, tune.settings()), tuning: tune, cluster: cluster}
+	options := natstest.ProcessOptions{Binary: binaries.natsServer}
+	var disk *natstest.SmallDisk
+	if tune.disk > 0 {
+		disk = natstest.NewSmallDisk(t, tune.disk)
+		options.StoreDir, options.MaxFileStore = filepath.Join(disk.Dir(), "store"), 1<<40 // Streams reserve more than there is.
+	}
+	cluster := natstest.StartProcessCluster(t, tune.servers, options)
+	f := &fleet{deployment: configure(t, cluster.URL(), l, tune.settings()), tuning: tune, cluster: cluster, disk: disk}
 	f.binary = binary
 	f.nc = natstest.Connect(t, cluster.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // Servers come and go.
 	f.js = natstest.JetStream(t, f.nc)
@@ -167,8 +178,12 @@ func (f *fleet) settle(within time.Duration) {
 
 // uncommitted returns nil where every stored update is committed.
 func (f *fleet) uncommitted(ctx context.Context) error {
-	for p := range partitions {
-		if err := f.committed(ctx, f.subjects, p); err != nil {
+	layout, err := f.layout(ctx)
+	if err != nil {
+		return err
+	}
+	for p := range layout.Partitions {
+		if err := f.committed(ctx, f.subjects.In(layout.Generation), p); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
@@ -176,48 +191,15 @@ func (f *fleet) uncommitted(ctx context.Context) error {
 }
 
 // wantNoBreak wants a worker not to have taken a stream for one that went back or
-// was made again: nothing does that here.
+// was made again, unless one did.
 func (f *fleet) wantNoBreak(w *workerProcess) {
+	if f.cut {
+		return
+	}
 	for _, text := range []string{broken, "claiming the partition anew", "checkpoints are gone"} {
 		lines, _ := w.log.matching(text)
 		for _, line := range lines {
 			f.problem("worker %s: %s", w.id, line)
 		}
 	}
-}
-
-// stored returns updates with the sequences that they have in the updates stream,
-// by which those of an update whose acknowledgement never came are known. It wants
-// the server to have kept everything that it acknowledged.
-func (f *fleet) stored(updates []integration.Update) []integration.Update {
-	f.t.Helper()
-	sequences := f.sequences()
-	for i := range updates {
-		u := &updates[i]
-		at, found := sequences[string(u.JSON)]
-		switch {
-		case !found:
-			f.problem("the server has lost update %d, which it acknowledged at %d", u.Number, u.Sequence)
-		case u.Sequence != 0 && u.Sequence != at:
-			f.problem("the server has update %d at %d, acknowledged was %d", u.Number, at, u.Sequence)
-		}
-		u.Sequence = at
-	}
-	return updates
-}
-
-// sequences reads the updates stream.
-func (f *fleet) sequences() map[string]uint64 {
-	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), commitTimeout)
-	defer cancel()
-	sequences := make(map[string]uint64)
-	f.read(ctx, f.subjects.UpdatesStream(), 0, func(m jetstream.Msg) {
-		at := sequenceOf(f.t, m)
-		if before, twice := sequences[string(m.Data())]; twice {
-			f.problem("the server has an update twice, at %d and %d: %.80q", before, at, m.Data())
-		}
-		sequences[string(m.Data())] = at
-	})
-	return sequences
 }

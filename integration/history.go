@@ -21,6 +21,9 @@ type Update struct {
 	JSON       []byte
 	Recipients []presence.UserID // who must get it, each once
 	Reason     wire.Reason       // of its only dead letter; "" where it must not become one
+
+	Gone  bool // the updates stream lost it after it was stored: it may be missing
+	Again bool // it may have been stored once more, after the updates stream had lost it: a later epoch may repeat it once
 }
 
 // Delivery is one message of the deliveries stream that delivers something.

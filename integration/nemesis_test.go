@@ -18,6 +18,7 @@ const (
 	processes lane = iota // of workers
 	servers
 	links
+	streams // what they hold
 	lanes
 )
 
@@ -47,6 +48,30 @@ func nemeses() []nemesis {
 		{"cut a worker off", links, cutOff},
 		{"delay a worker", links, delay},
 		{"break a worker's connections", links, breakConnections},
+	}
+}
+
+// lonelyNemeses strike a fleet with one server. A power loss takes of the same stream
+// each time: what the loss of both repeats is known, and not part of this.
+func lonelyNemeses(forgets nemesis) []nemesis {
+	return []nemesis{
+		{"kill a worker", processes, killWorker},
+		{"stop a worker for longer than its TTL", processes, stopWorker},
+		{"workers join and leave", processes, storm},
+		{"kill the server", servers, killServer},
+		{"stop the server", servers, stopServer},
+		{"fill the disk", servers, fillDisk},
+		forgets,
+		{"cut a worker off", links, cutOff},
+		{"break a worker's connections", links, breakConnections},
+	}
+}
+
+// forgetful returns what a power loss may take.
+func forgetful() []nemesis {
+	return []nemesis{
+		{"power loss cuts deliveries", servers, cutDeliveries},
+		{updatesCut, servers, cutUpdates},
 	}
 }
 

@@ -25,11 +25,18 @@ type traffic struct {
 	d       *deployment
 	load    *load
 	rate    int // updates per second
-	queues  [publishers]chan *integration.Update
-	made    []*integration.Update
+	queues  [publishers]chan *sentUpdate
+	made    []*sentUpdate
 	making  sync.WaitGroup
 	sending sync.WaitGroup
 	cancel  context.CancelFunc
+}
+
+// sentUpdate is an update, and when it was on its way to the server.
+type sentUpdate struct {
+	integration.Update
+
+	began, acked time.Time
 }
 
 // startTraffic starts to publish what load makes, some of it malformed.
@@ -38,7 +45,7 @@ func (d *deployment) startTraffic(l *load, rate int) *traffic {
 	ctx, cancel := context.WithCancel(d.t.Context())
 	t := &traffic{d: d, load: l, rate: rate, cancel: cancel}
 	for i := range t.queues {
-		t.queues[i] = make(chan *integration.Update, trafficQueue)
+		t.queues[i] = make(chan *sentUpdate, trafficQueue)
 		t.sending.Go(func() { t.send(t.queues[i]) })
 	}
 	t.making.Go(func() { t.make(ctx) })
@@ -54,7 +61,7 @@ func (t *traffic) stop() []integration.Update {
 	t.sending.Wait()
 	updates := make([]integration.Update, len(t.made))
 	for i, u := range t.made {
-		updates[i] = *u
+		updates[i] = u.Update
 	}
 	return updates
 }
@@ -95,24 +102,26 @@ func due(passed, each time.Duration) (updates int, rest time.Duration) {
 	return int(owed / each), owed % each
 }
 
-func (t *traffic) next() *integration.Update {
-	u := t.load.update(t.load.next())
+func (t *traffic) next() *sentUpdate {
+	u := sentUpdate{Update: t.load.update(t.load.next())}
 	if u.Number%malformedOneIn == 0 {
 		u.JSON, u.Recipients, u.Reason = fmt.Appendf(nil, malformedFormat, u.Number), nil, wire.Malformed
 	}
 	return &u
 }
 
-func (t *traffic) send(queue <-chan *integration.Update) {
+func (t *traffic) send(queue <-chan *sentUpdate) {
 	failed := false
 	for u := range queue {
 		if failed {
 			continue
 		}
-		if err := t.d.publishOne(u); err != nil {
+		u.began = time.Now()
+		if err := t.d.publishOne(&u.Update); err != nil {
 			t.d.t.Error(err)
 			failed = true
 		}
+		u.acked = time.Now()
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// tuning is what differs between the workers of two campaigns.
+// tuning is what differs between the servers and the workers of two campaigns.
 type tuning struct {
+	servers            int
+	disk               int64 // bytes of a disk of its own that the only server has, 0 for none
 	replicas           int
 	ttl                time.Duration
 	commitTimeout      time.Duration
@@ -53,5 +55,5 @@ func (t tuning) settings() settings {
 
 // String returns the settings of workers, for people.
 func (t tuning) String() string {
-	return fmt.Sprintf("replicas %d, ttl %v, commit_timeout %v, checkpoint_interval %v, batch %d", t.replicas, t.ttl, t.commitTimeout, t.checkpointInterval, t.batch)
+	return fmt.Sprintf("servers %d, replicas %d, ttl %v, commit_timeout %v, checkpoint_interval %v, batch %d", t.servers, t.replicas, t.ttl, t.commitTimeout, t.checkpointInterval, t.batch)
 }

@@ -1,6 +1,7 @@
 package natstest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type ProcessOptions struct {
 	Name         string        // made up where empty
 	Port         int           // a free port where 0
 	StoreDir     string        // a directory of the test where empty
+	MaxFileStore int64         // bytes that streams may reserve; three quarters of the disk where 0
 	SyncInterval time.Duration // time between two fsyncs of a stream; 2 minutes where 0
 	Config       string        // appended to the configuration file, such as accounts or a cluster
 }
@@ -35,6 +37,7 @@ type Process struct {
 	options ProcessOptions
 	config  string // path of the configuration file
 	log     string // path of the log file
+	logged  int64  // bytes of it from before the last start
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the process has ended
 }
@@ -165,6 +168,15 @@ func (p *Process) Running() bool {
 	default:
 		return true
 	}
+}
+
+// Logged reports whether the server has logged text since it was last started.
+func (p *Process) Logged(text string) (bool, error) {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return false, fmt.Errorf("read the log of nats-server: %w", err)
+	}
+	return bytes.Contains(log[p.logged:], []byte(text)), nil
 }
 
 func (p *Process) cleanUp(tb testing.TB) {

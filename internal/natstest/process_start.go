@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -42,7 +43,10 @@ func (p *Process) launch(port int) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()                                     //nolint:errcheck // The process has its own descriptor.
+	defer log.Close() //nolint:errcheck // The process has its own descriptor.
+	if p.logged, err = log.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
 	cmd := exec.Command(p.options.Binary, "-c", p.config) //nolint:gosec,noctx // The test names the binary; the process outlives the call that starts it.
 	cmd.Stderr = log
 	cmd.SysProcAttr = dieWithParent()
@@ -61,6 +65,9 @@ func (p *Process) configuration(port int) []byte {
 	var config bytes.Buffer
 	fmt.Fprintf(&config, "server_name: %q\nlisten: %q\n", p.options.Name, address(port))
 	fmt.Fprintf(&config, "jetstream {\n  store_dir: %q\n", p.options.StoreDir)
+	if p.options.MaxFileStore > 0 {
+		fmt.Fprintf(&config, "  max_file_store: %d\n", p.options.MaxFileStore)
+	}
 	if p.options.SyncInterval > 0 {
 		fmt.Fprintf(&config, "  sync_interval: %q\n", p.options.SyncInterval)
 	}
