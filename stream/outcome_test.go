@@ -110,7 +110,7 @@ func TestAnswerComesWithTheLook(t *testing.T) {
 				late = frame
 				return frame, swallow
 			}
-		case late != nil && bytes.Contains(frame, []byte("stream_msg_get_response")):
+		case late != nil && bytes.Contains(frame, []byte("stream_msg_get_response")) && bytes.Contains(frame, []byte(`"presence.checkpoint.0"`)):
 			found++
 			frame, late = append(late, frame...), nil
 		}
