@@ -15,9 +15,9 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// sized returns an update of that many bytes.
-func sized(user string, mark, bytes int) string {
-	data := update(user, mark)
+// sized returns an update of bob of that many bytes.
+func sized(mark, bytes int) string {
+	data := update(bob, mark)
 	return data + strings.Repeat(" ", bytes-len(data))
 }
 
@@ -28,9 +28,9 @@ func TestServerRefusesLargeUpdates(t *testing.T) {
 	s := newSite(t, func(c *stream.Config) { c.Streams.Updates.MaxUpdateBytes = 1000 })
 	w := s.start(t, toEach(t, alice))
 	subject := s.subjects.Update(presence.MustUserID(bob))
-	first := s.publishRaw(t, subject, sized(bob, 1, 1000), nil)
-	s.publishRaw(t, subject, sized(bob, 2, 1001), nil)
-	_, err := s.js.Publish(t.Context(), subject, []byte(sized(bob, 3, 1001+4<<10)))
+	first := s.publishRaw(t, subject, sized(1, 1000), nil)
+	s.publishRaw(t, subject, sized(2, 1001), nil)
+	_, err := s.js.Publish(t.Context(), subject, []byte(sized(3, 1001+4<<10)))
 	if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != 10054 || api.Code != 400 {
 		t.Errorf("publish of an update that is far too large = %v, want error 10054 of the server", err)
 	}
@@ -101,7 +101,9 @@ func TestWorkerStartsWhereLimitsAreRefused(t *testing.T) {
 // Commits fit into the deliveries stream as it is, not as a worker is configured.
 func TestCommitsFitTheStreamThatIsThere(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxBytes = 1 << 20 })
+	s := newSite(t, func(c *stream.Config) {
+		c.Streams.Deliveries.MaxBytes, c.Streams.Deliveries.FastIngest = 1<<20, false
+	})
 	other := s.with(func(c *stream.Config) { c.Streams.Deliveries.MaxBytes = -1 })
 	w := other.start(t, toEach(t, alice))
 	last := s.publishFat(t, 120)

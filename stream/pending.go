@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -30,12 +31,17 @@ func (w *Worker) countPending(ctx context.Context) {
 }
 
 // countPartitions counts one partition after the other, until the first error.
-func (w *Worker) countPartitions(ctx context.Context) error {
-	updates, err := w.js.Stream(ctx, w.subjects.UpdatesStream())
+func (w *Worker) countPartitions(ctx context.Context) (err error) {
+	info, err := w.updatesInfo(ctx)
 	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", w.subjects.UpdatesStream(), err)
+		return err
 	}
-	info := updates.CachedInfo()
+	before := w.counted
+	if before == nil || !before.Created.Equal(info.Created) || before.State.LastSeq > info.State.LastSeq {
+		w.losses.forget() // It is another stream, or not everything was counted.
+	}
+	defer w.losses.next()
+	w.counted = nil
 	for _, p := range w.progress.followed() {
 		reached := p.inHand.reached.Load()
 		left, err := readBacklog(ctx, w.nc, info.Config.Name, reached.behind(p.id.updates(w.subjects), info.Created))
@@ -43,8 +49,23 @@ func (w *Worker) countPartitions(ctx context.Context) error {
 			return err
 		}
 		p.inHand.pending.Store(&left.updates)
+		if _, looked := w.losses.before[p]; left.updates == 0 && !looked {
+			continue
+		}
+		if err := w.lossesOf(ctx, p, info, before); err != nil {
+			return err
+		}
 	}
-	return nil
+	w.counted, err = w.updatesInfo(ctx)
+	return err
+}
+
+func (w *Worker) updatesInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	updates, err := w.js.Stream(ctx, w.subjects.UpdatesStream())
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", w.subjects.UpdatesStream(), err)
+	}
+	return updates.CachedInfo(), nil
 }
 
 // observePending tells what is pending of the partitions that this worker has.

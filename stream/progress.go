@@ -21,8 +21,9 @@ type inHand struct {
 	updates atomic.Int64
 	moved   atomic.Int64 // when the first of them was taken or something was done, Unix time in ns
 
-	reached atomic.Pointer[position] // that is committed
-	pending atomic.Pointer[uint64]   // updates behind that, as counted last; nil before
+	consumer *atomic.Pointer[string]  // name of what reads the partition; nil before
+	reached  atomic.Pointer[position] // that is committed
+	pending  atomic.Pointer[uint64]   // updates behind that, as counted last; nil before
 }
 
 // took notes updates that were taken.

@@ -47,6 +47,8 @@ type reader struct {
 
 	newest atomic.Uint64 // sequence of the newest update that arrived
 	full   atomic.Bool   // it waits for room in updates
+
+	name atomic.Pointer[string] // of the consumer, nil before there is one
 }
 
 // run puts updates into r.updates until ctx ends.
@@ -101,6 +103,8 @@ func (r *reader) read(ctx context.Context) error {
 		return err
 	}
 	defer r.delete(ctx, consumer)
+	r.name.Store(&consumer.CachedInfo().Name)
+	defer r.name.Store(nil)
 	r.newest.Store(r.position.next() - 1)
 	if err := r.reach(ctx, consumer); err != nil {
 		return err

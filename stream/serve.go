@@ -46,8 +46,9 @@ func (w *Worker) serveClaim(take, work context.Context, c claim) (earlier, error
 		stopWork(reason)
 		stopTaking(reason)
 	})
-	defer w.progress.follow(p)()
 	r, read := w.reader(c), make(chan struct{})
+	p.inHand.consumer = &r.name
+	defer w.progress.follow(p)()
 	w.readers.Go(func() {
 		defer close(read)
 		r.run(take)

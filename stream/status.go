@@ -47,6 +47,9 @@ type WorkerStatus struct {
 	UpdatesPerSecond    float64   `json:"updates_per_second"`
 	DeliveriesPerSecond float64   `json:"deliveries_per_second"`
 
+	LostUpdates uint64    `json:"lost_updates,omitempty"` // that the updates stream dropped before this worker routed them
+	LastLost    time.Time `json:"last_lost,omitzero"`
+
 	StreamsDiffer []wire.StreamDifference `json:"streams_differ,omitempty"` // from its configuration
 }
 

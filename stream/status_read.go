@@ -158,7 +158,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 			ID: h.Worker, Version: h.Version, ConfigHash: h.ConfigHash, Started: h.Started,
 			Leaving: h.Leaving, HeardAgo: inSeconds(ages[h.Worker]),
 			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
-			StreamsDiffer: h.StreamsDiffer,
+			StreamsDiffer: h.StreamsDiffer, LostUpdates: h.LostUpdates, LastLost: h.LastLost,
 		})
 	}
 	return heartbeats, nil

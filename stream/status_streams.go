@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -32,4 +34,30 @@ func (s Status) warnOfStreams() []string {
 			o.Setting, strings.Join(o.Streams, ", "), o.Have, o.Configured, strings.Join(o.workers, ", ")))
 	}
 	return warnings
+}
+
+// lossMemory is for how long lost updates are worth a warning.
+const lossMemory = 24 * time.Hour
+
+// warnOfLosses sums up what the workers say that they did not get to.
+func (s Status) warnOfLosses() []string {
+	lost, last := uint64(0), time.Time{}
+	for _, w := range s.Workers {
+		if w.LostUpdates > 0 && s.Time.Sub(w.LastLost) < lossMemory {
+			lost += w.LostUpdates
+			last = latest(last, w.LastLost)
+		}
+	}
+	if lost == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("The updates stream dropped %s not routed yet, the last %v ago: raise streams.updates.max_bytes or max_age, and see what holds the workers up.",
+		plural.Of(lost, "update that was", "updates that were"), max(0, s.Time.Sub(last)).Round(time.Second))}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

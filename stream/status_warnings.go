@@ -25,6 +25,7 @@ func (s Status) Warnings(patience time.Duration) []string {
 	warnings = append(warnings, s.warnOfCheckpoints()...)
 	warnings = append(warnings, s.warnOfConfig()...)
 	warnings = append(warnings, s.warnOfStreams()...)
+	warnings = append(warnings, s.warnOfLosses()...)
 	warnings = append(warnings, s.warnOfOwners()...)
 	return append(warnings, s.warnOfBacklog(patience)...)
 }

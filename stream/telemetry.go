@@ -23,6 +23,7 @@ type telemetry struct {
 	commits     metric.Float64Histogram
 	messages    metric.Int64Histogram
 	fences      metric.Int64Counter
+	losses      metric.Int64Counter
 	foreign     metric.Int64Counter
 	endToEnd    metric.Float64Histogram
 	owned       metric.Int64UpDownCounter
@@ -44,6 +45,7 @@ func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry,
 		updates:     m.counter("presence_router_updates", "Updates that are done, by partition and outcome."),
 		deliveries:  m.counter("presence_router_deliveries", "Deliveries committed."),
 		deadLetters: m.counter("presence_router_dead_letters", "Dead letters committed, by reason."),
+		losses:      m.counter("presence_router_lost_updates", "Updates that the updates stream dropped before they were routed, by partition."),
 		fences:      m.counter("presence_router_fenced", "Partitions lost to another worker."),
 		foreign:     m.counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
 		commits: m.histogram("presence_router_commit_duration", "s", "Time from the first attempt of a commit to its outcome.",
@@ -171,6 +173,7 @@ func (t *telemetry) claimed(ctx context.Context, partition int) (released func()
 	of := attribute.Int("partition", partition)
 	t.fences.Add(ctx, 0, metric.WithAttributes(of))
 	t.foreign.Add(ctx, 0, metric.WithAttributes(of))
+	t.losses.Add(ctx, 0, metric.WithAttributes(of))
 	for _, outcome := range []string{outcomeRouted, outcomeDead} {
 		t.updates.Add(ctx, 0, metric.WithAttributes(of, attribute.String("outcome", outcome)))
 	}
@@ -179,6 +182,10 @@ func (t *telemetry) claimed(ctx context.Context, partition int) (released func()
 
 func (t *telemetry) fenced(ctx context.Context, partition int) {
 	t.fences.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
+}
+
+func (t *telemetry) lostUpdates(ctx context.Context, partition int, updates uint64) {
+	t.losses.Add(ctx, int64(updates), metric.WithAttributes(attribute.Int("partition", partition))) //nolint:gosec // A count of stored messages stays far below 2^63.
 }
 
 func (t *telemetry) foreignCheckpoint(ctx context.Context, partition int) {

@@ -129,7 +129,7 @@ func settings() []setting {
 			name: "max_msg_size",
 			show: func(c jetstream.StreamConfig) string { return unlimited(int64(c.MaxMsgSize)) },
 			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxMsgSize = want.MaxMsgSize },
-			judge: func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
+			judge: func(have *jetstream.StreamInfo, _ jetstream.StreamConfig) judgement {
 				if have.Config.MaxMsgSize <= 0 {
 					return judgement{rank: bounds}
 				}

@@ -50,6 +50,8 @@ type Worker struct {
 	moving     *wait.Stall // of the deployment, to another layout
 	progress   *progress
 	streams    *topologyWatch // once the streams are there
+	losses     *losses
+	counted    *jetstream.StreamInfo // of the updates, when pending updates were counted last; of the goroutine that does
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them
@@ -94,6 +96,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending); err != nil {
 		return nil, err
 	}
+	w.losses = newLosses(w.options.log, w.telemetry)
 	w.assemble()
 	w.setWaiting(errNotRunning)
 	return w, nil

@@ -26,6 +26,8 @@ type reportedStatus struct {
 		Partitions          []int
 		UpdatesPerSecond    *float64 `json:"updates_per_second"`
 		DeliveriesPerSecond *float64 `json:"deliveries_per_second"`
+		LostUpdates         uint64   `json:"lost_updates"`
+		LastLost            string   `json:"last_lost"`
 		StreamsDiffer       []struct {
 			Setting, Have, Configured string
 			Streams                   []string

@@ -25,12 +25,15 @@ type Heartbeat struct {
 	Deliveries float64   `json:"deliveries_per_second"`
 	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
 
+	LostUpdates uint64    `json:"lost_updates,omitempty"` // that the updates stream dropped before this worker routed them
+	LastLost    time.Time `json:"last_lost,omitzero"`     // when it noticed the newest of them
+
 	StreamsDiffer []StreamDifference `json:"streams_differ,omitempty"` // from its configuration
 }
 
 // Encode returns h as JSON, times in UTC.
 func (h Heartbeat) Encode() ([]byte, error) {
-	h.Started = h.Started.UTC()
+	h.Started, h.LastLost = h.Started.UTC(), h.LastLost.UTC()
 	if h.Partitions == nil {
 		h.Partitions, h.Claims = []int{}, []uint64{}
 	}

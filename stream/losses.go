@@ -1,0 +1,103 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// lossInterval is how often at most lost updates are logged.
+const lossInterval = time.Minute
+
+// losses counts updates that the updates stream dropped before they were read. But for
+// what sum returns, its fields are of the goroutine that counts what is pending.
+type losses struct {
+	log       *slog.Logger
+	telemetry *telemetry
+	before    map[*partition]reading // at the last look
+	now       map[*partition]reading
+	unsaid    uint64 // lost and not logged yet
+	numbers   []int  // partitions of those
+	said      time.Time
+
+	total atomic.Uint64
+	last  atomic.Int64 // when some were lost last, Unix time in ns
+}
+
+// reading is how far the consumer of a partition was.
+type reading struct {
+	consumer string
+	sequence uint64 // of the newest update that was sent
+	ever     uint64 // updates that were sent, or stored behind that
+}
+
+func newLosses(log *slog.Logger, t *telemetry) *losses {
+	return &losses{log: log, telemetry: t, before: make(map[*partition]reading), now: make(map[*partition]reading)}
+}
+
+// lossesOf looks how far the consumer of a partition is that has a backlog. What was
+// sent and what is stored becomes more with every update that is stored, and less with
+// each that is dropped. Updates that are stored and dropped between two looks are not
+// counted. The updates stream is as it is now, and as it was when everything was counted.
+func (w *Worker) lossesOf(ctx context.Context, p *partition, updates, counted *jetstream.StreamInfo) error {
+	name := p.inHand.consumer.Load()
+	if name == nil {
+		return nil
+	}
+	before := w.losses.before[p]
+	dropped := before.consumer == *name && updates.State.FirstSeq > before.sequence+1
+	since := backlog{}
+	if dropped {
+		var err error
+		from := getRequest{Sequence: counted.State.LastSeq + 1, NextSubject: p.id.updates(w.subjects)}
+		if since, err = readBacklog(ctx, w.nc, updates.Config.Name, from); err != nil {
+			return err
+		}
+	}
+	consumer, err := w.js.Consumer(ctx, updates.Config.Name, *name)
+	if err != nil {
+		return fmt.Errorf("look up the consumer of partition %d: %w", p.id.number, err)
+	}
+	info := consumer.CachedInfo()
+	now := reading{consumer: *name, sequence: info.Delivered.Stream, ever: info.Delivered.Consumer + info.NumPending}
+	if want := before.ever + since.updates; dropped && want > now.ever {
+		w.losses.lost(ctx, p.id.number, want-now.ever)
+	}
+	w.losses.now[p] = now
+	return nil
+}
+
+func (l *losses) lost(ctx context.Context, partition int, updates uint64) {
+	l.telemetry.lostUpdates(ctx, partition, updates)
+	l.total.Add(updates)
+	l.last.Store(time.Now().UnixNano())
+	l.unsaid += updates
+	l.numbers = append(l.numbers, partition)
+}
+
+// sum returns how many were lost, and when the last of them was.
+func (l *losses) sum() (updates uint64, last time.Time) {
+	if updates = l.total.Load(); updates > 0 {
+		last = time.Unix(0, l.last.Load())
+	}
+	return updates, last
+}
+
+// next ends a look. It logs what is lost, at most once in a while.
+func (l *losses) next() {
+	l.before, l.now = l.now, make(map[*partition]reading)
+	if l.unsaid == 0 || time.Since(l.said) < lossInterval {
+		return
+	}
+	l.log.Warn("updates are lost: the updates stream dropped them before they were routed, see streams.updates.max_bytes and max_age",
+		"updates", l.unsaid, "partitions", slices.Compact(slices.Sorted(slices.Values(l.numbers))))
+	l.said, l.unsaid, l.numbers = time.Now(), 0, nil
+}
+
+// forget forgets the last look, as after an error.
+func (l *losses) forget() { clear(l.before) }
