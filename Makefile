@@ -17,6 +17,8 @@ COUNT ?= 10
 BASE ?=
 FUZZTIME ?= 10s
 RACE_TIMEOUT ?= 30m
+MUTANTS ?= ./routing ./routing/presence ./stream/wire ./stream/internal/... ./internal/fault ./internal/plural ./internal/strictyaml
+MUTANTS_LEAST ?= 65
 FAULT_SEED ?= 1
 FAULT_DURATION ?= 10m
 FAULT_TIMEOUT ?= 60m
@@ -75,6 +77,10 @@ faults: ## Run the fault tests with FAULT_SEED (1) for FAULT_DURATION (10m)
 .PHONY: planted
 planted: ## Plant mistakes in the worker, one after the other: the fault tests must find each
 	FAULT_SEED=$(FAULT_SEED) $(GO) test -tags planted ./integration -run '^TestPlanted$$' -count 1 -timeout $(FAULT_TIMEOUT) -v
+
+.PHONY: mutants
+mutants: ## Change the pure packages in one place after the other: their tests must find it
+	$(GO) run ./internal/mutants -equivalent internal/mutants/equivalent.txt -skip Alloc -least $(MUTANTS_LEAST) $(MUTANTS)
 
 .PHONY: bench
 bench: $(call installed,$(BENCHSTAT)) ## Run the benchmarks BENCH (all) COUNT (10) times, and compare with the output BASE
