@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -166,6 +167,11 @@ func (d *DeadLetters) Requeue(ctx context.Context, id uint64) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("requeue dead letter %d: publish to %s: %w", id, kept.Letter.Subject, err)
 	}
+	if ack.Duplicate {
+		if err := d.sameUpdate(ctx, kept, ack.Sequence); err != nil {
+			return 0, err
+		}
+	}
 	if err := d.delete(ctx, id); err != nil {
 		return ack.Sequence, err
 	}
@@ -179,6 +185,23 @@ func (d *DeadLetters) isUpdate(subject string) bool {
 	tokens := strings.Split(user, ".")
 	isNone := func(token string) bool { return token == "" || token == "*" || token == ">" }
 	return found && len(tokens) == 2 && !slices.ContainsFunc(tokens, isNone)
+}
+
+// sameUpdate returns an error if the update with the sequence is not that of the
+// letter: somebody else published it with the ID of this one, which is then not stored.
+func (d *DeadLetters) sameUpdate(ctx context.Context, kept KeptLetter, sequence uint64) error {
+	updates, err := d.js.Stream(ctx, d.subjects.UpdatesStream())
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", d.subjects.UpdatesStream(), err)
+	}
+	m, err := updates.GetMsg(ctx, sequence)
+	if err != nil {
+		return fmt.Errorf("read update %d: %w", sequence, err)
+	}
+	if published, _ := d.subjects.FrontDoor(m.Subject); published != kept.Letter.Subject || !bytes.Equal(m.Data, kept.Letter.Payload) {
+		return fmt.Errorf("requeue dead letter %d: update %d was published with its message ID and is another one: try again in 2 minutes", kept.ID, sequence)
+	}
+	return nil
 }
 
 func (d *DeadLetters) delete(ctx context.Context, id uint64) error {

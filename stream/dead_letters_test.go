@@ -304,3 +304,21 @@ func TestDeadLettersRequeueUpdatesAlone(t *testing.T) {
 		}
 	}
 }
+
+// Whoever knows a letter can publish something with the ID that requeueing uses.
+func TestDeadLettersRequeueNoticesAnotherUpdate(t *testing.T) {
+	t.Parallel()
+	s, kept := withLetters(t)
+	raw, err := s.stream(t, s.subjects.DeadStream()).GetMsg(t.Context(), kept[1].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fmt.Sprintf("requeue-%d-%d", kept[1].ID, raw.Time.UnixNano())
+	s.publishRaw(t, kept[1].Letter.Subject, "another", nats.Header{"Nats-Msg-Id": {id}})
+	if _, err := s.deadLetters(t).Requeue(t.Context(), kept[1].ID); err == nil || !strings.Contains(err.Error(), "update 4 was published with its message ID") {
+		t.Errorf("Requeue = %v, want that the ID is taken", err)
+	}
+	if _, err := s.deadLetters(t).Get(t.Context(), kept[1].ID); err != nil {
+		t.Errorf("the letter is gone: %v", err)
+	}
+}

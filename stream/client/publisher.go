@@ -15,6 +15,7 @@ import (
 type Publisher struct {
 	config PublisherConfig
 	client *Client
+	ids    messageIDs
 
 	room     chan struct{}  // holds one element for each update without an outcome
 	arrivals chan *pending  // never full, because of room
@@ -52,6 +53,7 @@ func (c *Client) Publisher(ctx context.Context, config PublisherConfig) (*Publis
 	p := &Publisher{
 		config:   config,
 		client:   c,
+		ids:      newMessageIDs(config.IDKey),
 		room:     make(chan struct{}, config.MaxPending),
 		arrivals: make(chan *pending, config.MaxPending),
 		flushes:  make(chan *flushing),
@@ -71,7 +73,7 @@ func (c *Client) Publisher(ctx context.Context, config PublisherConfig) (*Publis
 // returns an error, the update is not taken over and promise is not called: an
 // update that a worker would make a dead letter of is a *wire.InvalidError.
 func (p *Publisher) Publish(ctx context.Context, update Update, promise Promise) error {
-	msg, err := update.message(p.client.subjects, p.config.MaxUpdateBytes)
+	msg, err := update.message(p.client.subjects, p.ids, p.config.MaxUpdateBytes)
 	if err != nil {
 		return &PublishError{User: update.State.UserID, ID: update.ID, Err: err}
 	}

@@ -16,6 +16,11 @@ type PublisherConfig struct {
 	// to 90s: less than the duplicate window by the longest AckTimeout, so that the
 	// server still knows the ID of the first attempt when the last one arrives.
 	RetryLimit time.Duration
+	// IDKey is a secret of 16 to 256 bytes that message IDs are made with, "" for a
+	// random one. Publishers with the same key make the same message ID of the same
+	// ID: so an update that is published again after a restart is stored once, too.
+	// Whoever knows the key can keep updates from being stored.
+	IDKey string
 }
 
 // DefaultPublisherConfig returns the bounds to start from.
@@ -35,5 +40,6 @@ func (c PublisherConfig) Validate() error {
 		fault.Within("MaxUpdateBytes", c.MaxUpdateBytes, 256, 256<<10),
 		fault.Within("AckTimeout", c.AckTimeout, 10*time.Millisecond, 30*time.Second),
 		fault.Within("RetryLimit", c.RetryLimit, 0, 90*time.Second),
+		fault.Check(c.IDKey == "" || 16 <= len(c.IDKey) && len(c.IDKey) <= 256, "IDKey", "(hidden)", "16 to 256 bytes, or none"),
 	)
 }

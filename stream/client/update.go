@@ -22,12 +22,12 @@ type Update struct {
 	// State is what is published: the JSON it was decoded from, byte for byte,
 	// where it was and says the same (ParseUpdate), else the seven known fields.
 	State presence.UserState
-	// ID makes publishing again harmless: of updates with the same ID the server
-	// stores one within its duplicate window (2 minutes, unless the stream was given
-	// another). It is unique among all publishers, at most 256 visible characters of
-	// ASCII. It costs the server about 200 bytes of memory while the window lasts.
-	// An update without an ID is published once, and not again where it is unknown
-	// whether it was stored.
+	// ID makes publishing again harmless: of updates with the same ID of Publishers
+	// with the same IDKey the server stores one within its duplicate window (2
+	// minutes, unless the stream was given another). It is at most 256 visible
+	// characters of ASCII. It costs the server about 200 bytes of memory while the
+	// window lasts. An update without an ID is published once, and not again where it
+	// is unknown whether it was stored.
 	ID string
 	// Traceparent is a W3C trace context that the deliveries will carry; "" for none.
 	Traceparent string
@@ -41,7 +41,7 @@ func ParseUpdate(json []byte) (Update, error) {
 }
 
 // message returns what is published.
-func (u Update) message(subjects wire.Subjects, maxBytes int) (*nats.Msg, error) {
+func (u Update) message(subjects wire.Subjects, ids messageIDs, maxBytes int) (*nats.Msg, error) {
 	if err := u.validate(); err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (u Update) message(subjects wire.Subjects, maxBytes int) (*nats.Msg, error)
 	m := &nats.Msg{Subject: subjects.Update(u.State.UserID), Data: data}
 	if u.ID != "" || u.Traceparent != "" {
 		m.Header = make(nats.Header, 2)
-		set(m.Header, jetstream.MsgIDHeader, u.ID)
+		set(m.Header, jetstream.MsgIDHeader, ids.of(u.ID))
 		set(m.Header, traceHeader, u.Traceparent)
 	}
 	return m, nil
