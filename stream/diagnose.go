@@ -130,6 +130,7 @@ type knownStream struct {
 }
 
 func (d *diagnosis) known() []knownStream {
+	const copies = "workers make it again after 3 times worker.ttl, unless worker.apply_topology is false, and router-worker topology apply does at once"
 	s := d.subjects
 	known := []knownStream{
 		{
@@ -148,7 +149,7 @@ func (d *diagnosis) known() []knownStream {
 		},
 		{
 			name: s.DeadStream(), settings: "streams.dead",
-			missing: "dead letters are kept for streams.deliveries.max_age only, in " + s.DeliveriesStream() + ", and reach it if it is made again until then; router-worker topology apply makes it again",
+			missing: "dead letters are kept for streams.deliveries.max_age only, in " + s.DeliveriesStream() + ", and reach it if it is made again until then; " + copies,
 			full:    "the oldest dead letters are deleted to make room",
 		},
 	}
@@ -157,7 +158,7 @@ func (d *diagnosis) known() []knownStream {
 	}
 	return append(known, knownStream{
 		name: s.StateStream(), settings: "streams.state",
-		missing: "send_online_presence and current_states are not answered; router-worker topology apply makes it again",
+		missing: "send_online_presence and current_states are not answered; " + copies,
 		full:    "the oldest states are deleted to make room, and their users count as offline",
 	})
 }
@@ -291,7 +292,7 @@ func (a streamAnswer) bound() string {
 func bytesText(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	at := 0
-	for n >= 10<<10 && at < len(units)-1 {
+	for at < len(units)-1 && n > 0 && (n%(1<<10) == 0 || n >= 10<<10) {
 		n /= 1 << 10
 		at++
 	}

@@ -134,7 +134,7 @@ func (c *ingester) settle(ctx context.Context, f *flight) {
 			c.landed(ctx, f, n.sequence, n.revision)
 			return
 		}
-		c.stall.FailedFor(p.id.number, f.cause)
+		c.stall.FailedFor(p.id.number, explainFull(c.subjects, f.cause))
 		if f.stored >= 0 && !isDisabled(f.cause) && f.links == c.nc.Stats().Reconnects {
 			c.rest(f)
 		} else {

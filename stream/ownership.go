@@ -97,6 +97,7 @@ func (o *ownership) run(ctx, work context.Context) error {
 	watching.Go(func() { o.watch.run(looking) })
 	watching.Go(func() { o.worker.countPending(looking) })
 	watching.Go(func() { o.worker.streams.run(looking) })
+	watching.Go(func() { o.worker.care.Load().run(looking) })
 	announcing.Go(func() { o.announcer.run(work) })
 	beats, looks := time.NewTicker(o.ttl/beatsPerTTL), time.NewTicker(o.ttl/looksPerTTL)
 	defer beats.Stop()
@@ -188,7 +189,7 @@ func (o *ownership) stopUnlessJoining(now time.Time) {
 	if o.joined = o.member(now); o.joined {
 		return
 	}
-	err := o.announcer.stall.Waiting()
+	err := o.worker.care.Load().explain(o.announcer.stall.Waiting())
 	if err == nil {
 		err = errUnheard
 	}

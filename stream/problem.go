@@ -82,6 +82,35 @@ func ambiguous(err error) bool {
 	return hasCode(err, codeNoLeader) || hasCode(err, codeOffline)
 }
 
+// explainFull returns err with what helps before it, if it says that the deliveries stream
+// is full.
+func explainFull(subjects wire.Subjects, err error) error {
+	if !full(err) || !strings.Contains(err.Error(), "maximum bytes") {
+		return err
+	}
+	return fmt.Errorf("stream %s is full: it has room again when deliveries are older than streams.deliveries.max_age; raise streams.deliveries.max_bytes if that is too late: %w",
+		subjects.DeliveriesStream(), err)
+}
+
+// explainRoom returns err with what helps before it, if it says that the server has no
+// room for a stream.
+func explainRoom(subjects wire.Subjects, want jetstream.StreamConfig, err error) error {
+	if !hasCode(err, codeInsufficientStorage) && !hasCode(err, codeInsufficientMemory) {
+		return err
+	}
+	limit, lower := "max_file_store", ""
+	if want.Storage == jetstream.MemoryStorage {
+		limit = "max_memory_store"
+	}
+	if want.MaxBytes > 0 {
+		settings := map[string]string{
+			subjects.UpdatesStream(): "updates", subjects.DeliveriesStream(): "deliveries", subjects.DeadStream(): "dead", subjects.StateStream(): "state",
+		}
+		lower = fmt.Sprintf("lower streams.%s.max_bytes (%s), or ", settings[want.Name], bytesText(want.MaxBytes))
+	}
+	return fmt.Errorf("the server reserves max_bytes of every stream and has less room than that: %sraise %s of the server or the limit of the account: %w", lower, limit, err)
+}
+
 // Explain returns err with what is wrong before it, as Diagnose finds it out, if err
 // itself leaves that open. Else it returns err.
 func Explain(ctx context.Context, nc *nats.Conn, prefix string, err error, opts ...DiagnosisOption) error {

@@ -27,6 +27,7 @@ type queryService struct {
 	questions     *pool
 	replays       *pool
 	outgoing      outgoing
+	explain       func(error) error
 	log           *slog.Logger
 }
 
@@ -56,6 +57,7 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 		questions:   newPool(bounds.Concurrency, bounds.Waiting, bounds.MaxBytes),
 		replays:     newPool(bounds.Replays, bounds.Waiting, bounds.MaxBytes),
 		outgoing:    outgoing{nc: connections.answers, log: w.options.log},
+		explain:     w.care.Load().explain,
 		log:         w.options.log,
 	}
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -152,7 +154,7 @@ func (s *queryService) answer(work context.Context, q asked) {
 	}
 	answer, err := q.endpoint.answer(ctx, s.outgoing.buffer(), q.request)
 	if err != nil {
-		s.respond(work, q, nil, unanswered(ctx, err))
+		s.respond(work, q, nil, unanswered(ctx, s.explain(err)))
 		return
 	}
 	s.respond(work, q, answer, nil)

@@ -24,7 +24,7 @@ func (c *committer) insist(ctx context.Context, g *group, cause error) {
 			return
 		}
 		if !refused(cause) || attempt > 3 {
-			c.stall.Failed(cause)
+			c.stall.Failed(explainFull(c.subjects, cause))
 		}
 		result := c.again(ctx, g)
 		if result.err == nil {

@@ -22,8 +22,8 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting := wait.NewStall(w.options.log, "preparing the streams")
-	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(ctx context.Context) error {
+	defer w.preparing.Forget(0)
+	err = w.persist(ctx, w.config.Worker.StartTimeout, w.preparing, 0, func(ctx context.Context) error {
 		if !w.config.Worker.Topology {
 			return errors.Join(topology.Verify(ctx), w.fitCommits(ctx, topology))
 		}
@@ -42,6 +42,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 	}
 	w.streams = &topologyWatch{topology: topology, log: w.options.log, telemetry: w.telemetry}
 	w.streams.look(ctx)
+	w.care.Store(newCare(w, topology))
 	return nil
 }
 
@@ -84,6 +85,7 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *wait
 		if ended(ctx) {
 			return err
 		}
+		err = w.explain(ctx, err)
 		if limit != noLimit {
 			if reason := w.giveUp(err, time.Since(began), limit); reason != nil {
 				return reason
@@ -92,6 +94,20 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *wait
 		waiting.FailedFor(party, err)
 		wait.Pause(ctx, retry.NextBackOff())
 	}
+}
+
+// explain returns err with what is wrong with the servers or the streams before it, if
+// err itself leaves that open.
+func (w *Worker) explain(ctx context.Context, err error) error {
+	err = explainFull(w.subjects, err)
+	if c := w.care.Load(); c != nil {
+		return c.explain(err)
+	}
+	var opts []DiagnosisOption
+	if !w.config.Streams.State.Enabled {
+		opts = append(opts, WithoutStates())
+	}
+	return Explain(ctx, w.nc, w.config.Streams.Prefix, err, opts...)
 }
 
 // giveUp returns why a worker that begins is not to try again after err: no retry

@@ -39,7 +39,7 @@ type telemetry struct {
 	deliveriesDone atomic.Int64
 }
 
-func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry, error) {
+func newTelemetry(meter metric.Meter, pending, problems metric.Int64Callback) (*telemetry, error) {
 	m := maker{meter: meter}
 	t := &telemetry{
 		updates:     m.counter("presence_router_updates", "Updates that are done, by partition and outcome."),
@@ -64,6 +64,7 @@ func newTelemetry(meter metric.Meter, pending metric.Int64Callback) (*telemetry,
 		replayed: m.counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
 	}
 	m.observed("presence_router_partition_pending", "Updates of a partition of this worker that are not done, as the server counted them within the last seconds.", pending)
+	m.observed("presence_router_problems", "1 for each thing that is wrong with the NATS servers or the streams, by problem and stream.", problems)
 	return t, m.err
 }
 

@@ -141,7 +141,7 @@ func (t *Topology) apply(ctx context.Context, want jetstream.StreamConfig) error
 
 func (t *Topology) create(ctx context.Context, want jetstream.StreamConfig) error {
 	if _, err := t.js.CreateStream(ctx, want); err != nil {
-		return fmt.Errorf("create stream %s: %w", want.Name, err)
+		return fmt.Errorf("create stream %s: %w", want.Name, explainRoom(t.subjects, want, err))
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (t *Topology) update(ctx context.Context, have, want jetstream.StreamConfig
 		}
 	}
 	if _, err := t.js.UpdateStream(ctx, have); err != nil {
-		return fmt.Errorf("update stream %s: %w", want.Name, err)
+		return fmt.Errorf("update stream %s: %w", want.Name, explainRoom(t.subjects, want, err))
 	}
 	return nil
 }

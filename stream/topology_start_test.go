@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/sdk/metric"
 
+	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -175,4 +176,21 @@ func TestWorkerKeepsReplicas(t *testing.T) {
 	s.awaitPosition(t, last)
 	wantOnce(t, s.deliveries(t), last, last, alice)
 	s.awaitCheckpoint(t, 0, func(c wire.Checkpoint) bool { return c.Worker == first.ID() || c.Worker == second.ID() })
+}
+
+// A stream that the server has no room for comes with the settings that help.
+func TestStreamIsLargerThanTheServer(t *testing.T) {
+	t.Parallel()
+	server := natstest.Run(t, func(o *natsserver.Options) { o.MaxStore = 1 << 30 })
+	nc := natstest.Connect(t, server.URL())
+	config := stream.DefaultStreamsConfig()
+	topology, err := stream.NewTopology(natstest.JetStream(t, nc), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = topology.Apply(t.Context())
+	const want = "create stream PRESENCE_UPDATES: the server reserves max_bytes of every stream and has less room than that: lower streams.updates.max_bytes (8 GiB), or raise max_file_store"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Apply = %v, want %q", err, want)
+	}
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
+// errNoRoom is why work ends that finds no room in the deliveries stream.
+var errNoRoom = errors.New("the deliveries stream is full")
+
 // errStopTimeout is why work ends that did not finish in time.
 var errStopTimeout = errors.New("not done within worker.stop_timeout")
 
@@ -52,6 +55,8 @@ type Worker struct {
 	streams    *topologyWatch // once the streams are there
 	losses     *losses
 	counted    *jetstream.StreamInfo // of the updates, when pending updates were counted last; of the goroutine that does
+	care       atomic.Pointer[care]  // once the streams are there
+	preparing  *wait.Stall
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them
@@ -93,7 +98,7 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.replies, err = newReplies(nc.Opts.InboxPrefix, config.Worker.Queries, w.subjects); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending, w.observeProblems); err != nil {
 		return nil, err
 	}
 	w.losses = newLosses(w.options.log, w.telemetry)
@@ -116,6 +121,7 @@ func (w *Worker) assemble() {
 	w.layouts = newLayouts(w.js, w.subjects)
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects, notice: newForeignNotice(log, w.telemetry)}
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
+	w.preparing = wait.NewStall(log, "preparing the streams")
 	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
@@ -149,13 +155,14 @@ func (w *Worker) ID() string { return w.config.Worker.ID }
 // Ready returns nil while the worker serves its share of the partitions and they
 // go on, else an error that says what it waits for.
 func (w *Worker) Ready() error {
-	if waiting := w.waiting.Load(); waiting != nil {
-		return *waiting
-	}
 	if !w.nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
-	return errors.Join(w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
+	problems := w.care.Load().waiting()
+	if waiting := w.waiting.Load(); waiting != nil {
+		return errors.Join(problems, w.preparing.Waiting(), *waiting)
+	}
+	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
 		w.ingester.stall.Waiting(), w.progress.waiting(time.Now()))
 }
 
@@ -201,8 +208,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	close(w.ingester.staged)
 	w.readers.Wait()
 	committing.Wait()
-	if ended(work) {
-		failure = errors.Join(fmt.Errorf("commit what is routed: %w", context.Cause(work)), failure)
+	switch cause := context.Cause(work); {
+	case errors.Is(cause, errNoRoom):
+		w.options.log.Warn("stopped with updates that are routed and not stored; whoever takes the partitions routes them again", "reason", cause)
+	case cause != nil:
+		failure = errors.Join(fmt.Errorf("commit what is routed: %w", cause), failure)
 	}
 	return failure
 }
@@ -213,14 +223,33 @@ func (w *Worker) closeStalls() {
 	}
 }
 
-// stopWithin gives up the work that is left when the time to stop is over.
+// stopLook is how often a worker that stops looks whether there is room for what it
+// has routed.
+const stopLook = 50 * time.Millisecond
+
+// stopWithin gives up the work that is left when the time to stop is over, or there is no
+// room for it: nothing of it is stored, so that nothing is lost.
 func (w *Worker) stopWithin(work context.Context, abandon context.CancelCauseFunc) {
-	timer := time.NewTimer(w.config.Worker.StopTimeout)
+	timer, looks := time.NewTimer(w.config.Worker.StopTimeout), time.NewTicker(stopLook)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		abandon(errStopTimeout)
-	case <-work.Done():
+	defer looks.Stop()
+	for {
+		waiting := errors.Join(w.committer.stall.Waiting(), w.ingester.stall.Waiting())
+		if waiting != nil && full(waiting) {
+			abandon(fmt.Errorf("%w: %w", errNoRoom, waiting))
+			return
+		}
+		select {
+		case <-looks.C:
+		case <-timer.C:
+			if waiting != nil {
+				abandon(fmt.Errorf("%w: %w", errStopTimeout, waiting))
+			}
+			abandon(errStopTimeout)
+			return
+		case <-work.Done():
+			return
+		}
 	}
 }
 

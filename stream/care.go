@@ -1,0 +1,230 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
+)
+
+const (
+	careInterval   = 3 * time.Second // between two looks, or worker.ttl if that is shorter
+	makeAgainAfter = 3               // times worker.ttl
+)
+
+// care looks again and again what is wrong with the servers and the streams, says so,
+// and makes streams of copies again.
+type care struct {
+	diagnosis *diagnosis
+	topology  *Topology // nil if this worker makes no streams
+	every     time.Duration
+	patience  time.Duration // with a stream that is missing
+	log       *slog.Logger
+	making    *wait.Stall
+
+	known atomic.Pointer[[]Problem] // found last; nil before
+
+	// Of the goroutine in run alone.
+	outages map[string]*wait.Stall // by kind and stream
+	missing map[string]time.Time   // since when streams are, by name
+}
+
+func newCare(w *Worker, topology *Topology) *care {
+	c := &care{
+		diagnosis: &diagnosis{nc: w.nc, js: w.js, subjects: w.subjects, states: w.config.Streams.State.Enabled},
+		every:     min(careInterval, w.config.Worker.TTL), patience: makeAgainAfter * w.config.Worker.TTL,
+		log: w.options.log, making: wait.NewStall(w.options.log, "making a stream again"),
+		outages: make(map[string]*wait.Stall), missing: make(map[string]time.Time),
+	}
+	if w.config.Worker.Topology {
+		c.topology = topology
+	}
+	return c
+}
+
+// run looks until ctx ends. Nothing is known afterwards.
+func (c *care) run(ctx context.Context) {
+	due := time.NewTicker(c.every)
+	defer due.Stop()
+	defer c.end()
+	for {
+		select {
+		case <-due.C:
+			c.look(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *care) end() {
+	c.known.Store(nil)
+	c.making.Close()
+	for _, outage := range c.outages {
+		outage.Close()
+	}
+}
+
+func (c *care) look(ctx context.Context) {
+	found := c.diagnosis.look(ctx)
+	if ended(ctx) {
+		return
+	}
+	before := c.problems()
+	c.known.Store(&found.problems)
+	c.tell(before, found.problems)
+	c.makeAgain(ctx, found)
+}
+
+// tell logs problems that are new, those that last, and those that are over. That there
+// is no connection is logged as such.
+func (c *care) tell(before, now []Problem) {
+	lasts := func(p Problem) bool { return slices.ContainsFunc(before, p.alike) }
+	for _, p := range now {
+		if p.Kind != NotConnected && (p.Stops || !lasts(p)) {
+			c.outage(p).Failed(p)
+		}
+	}
+	for _, p := range before {
+		if p.Kind != NotConnected && !slices.ContainsFunc(now, p.alike) {
+			c.outage(p).Ended()
+		}
+	}
+}
+
+func (p Problem) alike(other Problem) bool { return p.Kind == other.Kind && p.Stream == other.Stream }
+
+func (c *care) outage(p Problem) *wait.Stall {
+	key := string(p.Kind) + " " + p.Stream
+	outage := c.outages[key]
+	if outage == nil {
+		log := c.log.With("problem", string(p.Kind))
+		if p.Stream != "" {
+			log = log.With("stream", p.Stream)
+		}
+		outage = wait.NewOutage(log, "something is wrong with NATS or the streams", "what was wrong with NATS or the streams is over")
+		c.outages[key] = outage
+	}
+	return outage
+}
+
+// makeAgain makes streams again that hold copies alone and have been missing for a while:
+// until they are there, what is to be copied grows old. The others are for a person to
+// make, or to restore.
+func (c *care) makeAgain(ctx context.Context, found findings) {
+	origins := map[string]string{
+		c.diagnosis.subjects.DeadStream():  c.diagnosis.subjects.DeliveriesStream(),
+		c.diagnosis.subjects.StateStream(): c.diagnosis.subjects.UpdatesStream(),
+	}
+	for name, origin := range origins {
+		missing := slices.ContainsFunc(found.problems, func(p Problem) bool { return p.Kind == StreamMissing && p.Stream == name })
+		since, known := c.missing[name]
+		switch {
+		case !missing:
+			delete(c.missing, name)
+			c.making.Forget(name)
+		case !known:
+			c.missing[name] = time.Now()
+		case c.topology != nil && found.streams[origin] != nil && time.Since(since) >= c.patience:
+			c.missing[name] = time.Now() // The next try comes as late.
+			c.make(ctx, name)
+		}
+	}
+}
+
+func (c *care) make(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	if err := c.topology.makeStream(ctx, name); err != nil {
+		c.making.FailedFor(name, err)
+		return
+	}
+	c.making.EndedFor(name)
+	c.log.Info("made a stream again that was missing", "stream", name)
+}
+
+// problems returns what was found last.
+func (c *care) problems() []Problem {
+	if c == nil {
+		return nil
+	}
+	if known := c.known.Load(); known != nil {
+		return *known
+	}
+	return nil
+}
+
+// waiting returns nil, or what keeps the router from its work.
+func (c *care) waiting() error {
+	var errs []error
+	for _, p := range c.problems() {
+		if p.Stops && p.Kind != NotConnected {
+			errs = append(errs, p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// explain returns err with the problem before it that was found last and explains it,
+// if err itself leaves open what is wrong.
+func (c *care) explain(err error) error {
+	if err == nil || !ambiguous(err) && !errors.Is(err, errNoStream) {
+		return err
+	}
+	if p := about(c.problems(), err); p != nil {
+		return fmt.Errorf("%w: %w", *p, err)
+	}
+	return err
+}
+
+// observeProblems tells which problems there are.
+func (w *Worker) observeProblems(_ context.Context, o metric.Int64Observer) error {
+	if !w.nc.IsConnected() {
+		o.Observe(1, metric.WithAttributes(attribute.String("problem", string(NotConnected)), attribute.String("stream", "")))
+		return nil
+	}
+	for _, p := range w.care.Load().problems() {
+		if p.Kind != NotConnected {
+			o.Observe(1, metric.WithAttributes(attribute.String("problem", string(p.Kind)), attribute.String("stream", p.Stream)))
+		}
+	}
+	return nil
+}
+
+// makeStream makes the stream of that name as it is configured, with no fewer replicas
+// than the others have.
+func (t *Topology) makeStream(ctx context.Context, name string) error {
+	d, err := t.divided(ctx)
+	if err != nil {
+		return err
+	}
+	replicas, at := 1, -1
+	all := t.streams(d.stored)
+	for i, want := range all {
+		if want.Name == name {
+			at = i
+		}
+		have, err := t.existing(ctx, want.Name)
+		if err != nil {
+			return err
+		}
+		if have != nil {
+			replicas = max(replicas, have.Config.Replicas)
+		}
+	}
+	if at < 0 {
+		return fmt.Errorf("stream %s: %w", name, jetstream.ErrStreamNotFound)
+	}
+	_, err = t.startStream(ctx, all[at], replicas)
+	return err
+}
