@@ -8,7 +8,7 @@ import (
 
 // insiders are the users of the router's account, outsiders those of others.
 var (
-	insiders  = []string{"worker", "operator", "status", "dead"}                                           //nolint:gochecknoglobals // Never written to.
+	insiders  = []string{"worker", nkeyUser, "operator", "status", "dead"}                                 //nolint:gochecknoglobals // Never written to.
 	outsiders = []string{"homeserver", "asker", "archive", "local", "alice", "island", "feed", "federate"} //nolint:gochecknoglobals // As above.
 )
 
@@ -38,9 +38,11 @@ func entitled(user string) []string {
 	writes := slices.Concat(looks, []string{"presence.checkpoint.*", "$KV.PRESENCE_WORKERS.*", "$JS.API.STREAM.MSG.GET.PRESENCE_UPDATES"})
 	switch user {
 	case "worker":
-		return append(writes, "_R_.>", "presence.deliver.*.*.*.*", "presence.dead.*",
+		return append(writes, "presence.deliver.*.*.*.*", "presence.dead.*",
 			"$JS.API.DIRECT.GET.PRESENCE_UPDATES", "$JS.API.DIRECT.GET.PRESENCE_DELIVERIES", "$JS.API.DIRECT.GET.PRESENCE_STATE",
 			"$JS.API.CONSUMER.CREATE.PRESENCE_UPDATES.*.presence.*.*.*.*", "$JS.API.CONSUMER.MSG.NEXT.PRESENCE_UPDATES.*", "$JS.API.CONSUMER.DELETE.PRESENCE_UPDATES.*")
+	case nkeyUser:
+		return []string{"_R_.>"}
 	case "operator":
 		return append(writes, "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*")
 	case "status":

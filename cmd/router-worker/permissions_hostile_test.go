@@ -118,14 +118,11 @@ func wantSame(t *testing.T, before, after []string) {
 // publish: TestPermissionsRefuse would find what is then allowed.
 func TestWiderPermissionsAreNoticed(t *testing.T) {
 	t.Parallel()
-	for _, user := range guardedOptions(t).Users {
-		if user.Permissions == nil {
-			continue
-		}
-		for _, allowed := range user.Permissions.Publish.Allow {
+	for _, user := range permittedUsers(t) {
+		for _, allowed := range user.Publish.Allow {
 			for _, wider := range widened(allowed) {
-				if !slices.ContainsFunc(targets(), func(target string) bool { return noticed(user.Username, target, wider) }) {
-					t.Errorf("if %s may publish to %s instead of %s, nothing notices it", user.Username, wider, allowed)
+				if !slices.ContainsFunc(targets(), func(target string) bool { return noticed(user.name, target, wider) }) {
+					t.Errorf("if %s may publish to %s instead of %s, nothing notices it", user.name, wider, allowed)
 				}
 			}
 		}

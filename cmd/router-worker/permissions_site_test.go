@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/presence-router/presence-router/internal/natstest"
 )
@@ -24,22 +26,20 @@ const (
 // admin beside the router's users, who may do everything.
 type guarded struct {
 	url  string
+	seed string // path of the file with the seed of the nkey
 	does *doings
 }
 
 // runGuarded starts a server with the blocks of the page as they are written there.
 func runGuarded(tb testing.TB) *guarded {
 	tb.Helper()
-	options, err := server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb)))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	options, seed := guardedOptions(tb)
 	options.Host, options.Port, options.NoSigs = "127.0.0.1", server.RANDOM_PORT, true
 	s, err := server.NewServer(options)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	g := &guarded{does: newDoings()}
+	g := &guarded{seed: write(tb, "queries.nk", seed), does: newDoings()}
 	s.SetLogger(g.does, false, true)
 	go s.Start()
 	tb.Cleanup(func() {
@@ -55,8 +55,25 @@ func runGuarded(tb testing.TB) *guarded {
 
 var passwordVariable = regexp.MustCompile(`\$(\w+_PASSWORD)`)
 
-// guardedConfig returns the configuration of the server. Each password is "secret".
-func guardedConfig(tb testing.TB) string {
+// guardedOptions returns the options of the server, and the seed of the nkey that it
+// knows. Each password is "secret".
+func guardedOptions(tb testing.TB) (options *server.Options, seed string) {
+	tb.Helper()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	public, publicErr := pair.PublicKey()
+	private, privateErr := pair.Seed()
+	options, err = server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb, public)))
+	if err := errors.Join(publicErr, privateErr, err); err != nil {
+		tb.Fatal(err)
+	}
+	return options, string(private)
+}
+
+// guardedConfig returns the configuration with the blocks of the page.
+func guardedConfig(tb testing.TB, nkey string) string {
 	tb.Helper()
 	accounts := strings.Join(permissionBlocks(tb), "\n")
 	const users = "ROUTER {\n  jetstream: enabled\n  users: [\n"
@@ -65,7 +82,7 @@ func guardedConfig(tb testing.TB) string {
 	}
 	accounts = strings.Replace(accounts, users, users+"    {user: admin, password: secret}\n", 1)
 	var config strings.Builder
-	fmt.Fprintf(&config, "jetstream { store_dir: %q }\n", tb.TempDir())
+	fmt.Fprintf(&config, "jetstream { store_dir: %q }\nQUERIES_NKEY: %s\n", tb.TempDir(), nkey)
 	for _, variable := range passwordVariable.FindAllStringSubmatch(accounts, -1) {
 		fmt.Fprintf(&config, "%s: secret\n", variable[1])
 	}
@@ -95,14 +112,47 @@ func permissionBlocks(tb testing.TB) []string {
 // as returns the environment of a program that logs in as user.
 func (g *guarded) as(user string) []string {
 	return append(natsAt(strings.Replace(g.url, "nats://", "nats://"+user+":secret@", 1)),
-		"ROUTER_WORKER_NATS_INBOX_PREFIX=_INBOX."+user, "ROUTER_WORKER_WORKER_APPLY_TOPOLOGY=false")
+		"ROUTER_WORKER_NATS_INBOX_PREFIX=_INBOX."+user, "ROUTER_WORKER_WORKER_APPLY_TOPOLOGY=false",
+		"ROUTER_WORKER_NATS_QUERIES_CREDENTIALS="+g.seed)
 }
 
 // connect returns a connection of user.
 func (g *guarded) connect(tb testing.TB, user string) *nats.Conn {
 	tb.Helper()
-	return natstest.Connect(tb, g.url, nats.UserInfo(user, "secret"), nats.CustomInboxPrefix("_INBOX."+user),
+	login := nats.UserInfo(user, "secret")
+	if user == nkeyUser {
+		var err error
+		if login, err = nats.NkeyOptionFromSeed(g.seed); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return natstest.Connect(tb, g.url, login, nats.CustomInboxPrefix("_INBOX."+user),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// permitted is a user of the page.
+type permitted struct {
+	name, account string
+	*server.Permissions
+}
+
+// nkeyUser is what the tests call the user that logs in with an nkey.
+const nkeyUser = "queries"
+
+// permittedUsers returns the users of the page.
+func permittedUsers(tb testing.TB) []permitted {
+	tb.Helper()
+	options, _ := guardedOptions(tb)
+	var users []permitted
+	for _, u := range options.Users {
+		if u.Permissions != nil { // the admin has none
+			users = append(users, permitted{u.Username, u.Account.Name, u.Permissions})
+		}
+	}
+	for _, u := range options.Nkeys {
+		users = append(users, permitted{nkeyUser, u.Account.Name, u.Permissions})
+	}
+	return users
 }
 
 // doings is the log of a server that keeps what each user did and what was denied.
@@ -117,8 +167,8 @@ func newDoings() *doings {
 }
 
 var (
-	loggedOperation = regexp.MustCompile(`"\w+/user:(\w+)" - <<- \[(H?PUB|SUB) (\S+)`)
-	loggedViolation = regexp.MustCompile(`"\w+/user:(\w+)" - (Publish|Subscription) Violation - (Subject|Reply) "([^"]*)"`)
+	loggedOperation = regexp.MustCompile(`"\w+/(user|nkey):(\w+)" - <<- \[(H?PUB|SUB) (\S+)`)
+	loggedViolation = regexp.MustCompile(`"\w+/(user|nkey):(\w+)" - (Publish|Subscription) Violation - (Subject|Reply) "([^"]*)"`)
 )
 
 func (d *doings) Tracef(format string, v ...any) {
@@ -129,10 +179,11 @@ func (d *doings) Tracef(format string, v ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	verb := "publish"
-	if found[2] == "SUB" {
+	if found[3] == "SUB" {
 		verb = "subscribe"
 	}
-	d.done[found[1]] = append(d.done[found[1]], verb+" "+found[3])
+	user := nameIn(found)
+	d.done[user] = append(d.done[user], verb+" "+found[4])
 }
 
 func (d *doings) Errorf(format string, v ...any) {
@@ -142,11 +193,19 @@ func (d *doings) Errorf(format string, v ...any) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	verb := map[string]string{"Publish": "publish", "Subscription": "subscribe"}[found[2]]
-	if found[3] == "Reply" {
+	verb := map[string]string{"Publish": "publish", "Subscription": "subscribe"}[found[3]]
+	if found[4] == "Reply" {
 		verb = "reply"
 	}
-	d.denied[found[1]] = append(d.denied[found[1]], verb+" "+found[4])
+	user := nameIn(found)
+	d.denied[user] = append(d.denied[user], verb+" "+found[5])
+}
+
+func nameIn(found []string) string {
+	if found[1] == "nkey" {
+		return nkeyUser
+	}
+	return found[2]
 }
 
 func (d *doings) Noticef(string, ...any) {}

@@ -178,26 +178,23 @@ func (g *guarded) looksAfterTheDead(t *testing.T) {
 // used, and each export and import with it.
 func (g *guarded) wantEveryLineUsed(t *testing.T) {
 	t.Helper()
-	options := guardedOptions(t)
-	for _, user := range options.Users {
-		if user.Permissions == nil { // the admin
-			continue
-		}
-		done, denied := g.does.of(user.Username)
+	users := permittedUsers(t)
+	for _, user := range users {
+		done, denied := g.does.of(user.name)
 		if len(denied) > 0 {
-			t.Errorf("%s was denied %q, want nothing", user.Username, denied)
+			t.Errorf("%s was denied %q, want nothing", user.name, denied)
 		}
-		for verb, allowed := range map[string][]string{"publish": user.Permissions.Publish.Allow, "subscribe": user.Permissions.Subscribe.Allow} {
+		for verb, allowed := range map[string][]string{"publish": user.Publish.Allow, "subscribe": user.Subscribe.Allow} {
 			for _, subject := range allowed {
 				if !slices.ContainsFunc(done, func(act string) bool { return uses(act, verb, subject) }) {
-					t.Errorf("%s never does what the page allows: %s %s", user.Username, verb, subject)
+					t.Errorf("%s never does what the page allows: %s %s", user.name, verb, subject)
 				}
 			}
 		}
 	}
 	for _, account := range []string{"HOMESERVER", "READERS", "FEDERATION"} {
 		for _, imported := range importsOf(t, account) {
-			if !slices.ContainsFunc(options.Users, func(u *server.User) bool { return g.publishedIn(account, u, imported) }) {
+			if !slices.ContainsFunc(users, func(u permitted) bool { return u.account == account && g.published(u.name, imported) }) {
 				t.Errorf("account %s imports %s, which nobody uses", account, imported)
 			}
 		}
@@ -209,18 +206,9 @@ func uses(act, verb, allowed string) bool {
 	return did == verb && server.SubjectMatchesFilter(subject, allowed)
 }
 
-func (g *guarded) publishedIn(account string, user *server.User, imported string) bool {
-	done, _ := g.does.of(user.Username)
-	return user.Account.Name == account && slices.ContainsFunc(done, func(act string) bool { return uses(act, "publish", imported) })
-}
-
-func guardedOptions(t *testing.T) *server.Options {
-	t.Helper()
-	options, err := server.ProcessConfigFile(write(t, "nats-server.conf", guardedConfig(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return options
+func (g *guarded) published(user, subject string) bool {
+	done, _ := g.does.of(user)
+	return slices.ContainsFunc(done, func(act string) bool { return uses(act, "publish", subject) })
 }
 
 // importsOf returns the subjects that an account of the page calls what it imports.
@@ -238,4 +226,14 @@ func importsOf(t *testing.T, account string) []string {
 		subjects = append(subjects, subject)
 	}
 	return subjects
+}
+
+// A user in the URL counts for nothing if the credentials are the seed of an nkey.
+func TestSeedLogsIn(t *testing.T) {
+	t.Parallel()
+	g := runGuarded(t)
+	p := expect(t, 1, "", append(g.as("operator"), "ROUTER_WORKER_NATS_CREDENTIALS="+g.seed), "topology", "plan")
+	if _, denied := g.does.of(nkeyUser); len(denied) == 0 || !strings.Contains(p.stderr.String(), "permission denied") {
+		t.Errorf("with a seed that permits little, topology plan says %s, and the server denies %q", p.stderr, denied)
+	}
 }

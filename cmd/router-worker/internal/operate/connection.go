@@ -1,11 +1,15 @@
 package operate
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -20,8 +24,9 @@ func ConnectOptions(c config.NATS) ([]nats.Option, error) {
 	options := []nats.Option{nats.CustomInboxPrefix(string(c.InboxPrefix))}
 	var faults []error
 	if c.Credentials != "" {
-		options = append(options, nats.UserCredentials(c.Credentials))
-		faults = append(faults, readable("credentials", c.Credentials))
+		login, err := logIn("credentials", c.Credentials)
+		options = append(options, login)
+		faults = append(faults, err)
 	}
 	if c.TLS.CA != "" {
 		options = append(options, nats.RootCAs(c.TLS.CA))
@@ -43,10 +48,52 @@ func QueryConnectOptions(c config.NATS) ([]nats.Option, error) {
 	if c.Queries.Credentials == "" {
 		return nil, nil
 	}
-	if err := readable("queries.credentials", c.Queries.Credentials); err != nil {
+	login, err := logIn("queries.credentials", c.Queries.Credentials)
+	if err != nil {
 		return nil, fault.Under("nats", err)
 	}
-	return []nats.Option{nats.UserCredentials(c.Queries.Credentials)}, nil
+	return []nats.Option{login}, nil
+}
+
+// logIn returns an option that logs in with what a file holds: a JWT and the seed of
+// its nkey, or the seed of an nkey alone. It replaces another login. The error is a
+// *fault.Field.
+func logIn(path, name string) (nats.Option, error) {
+	content, err := readFile(name)
+	if err != nil {
+		return nil, &fault.Field{Path: path, Err: err}
+	}
+	login := nats.UserCredentials(name)
+	if !bytes.Contains(content, []byte("USER JWT")) {
+		if login, err = nats.NkeyOptionFromSeed(name); err != nil {
+			return nil, &fault.Field{Path: path, Err: fmt.Errorf("read %s: it holds neither a JWT nor the seed of a user's nkey", name)}
+		}
+	}
+	return func(o *nats.Options) error {
+		o.Nkey, o.SignatureCB, o.UserJWT = "", nil, nil
+		if err := login(o); err != nil || o.Nkey == "" {
+			return err
+		}
+		o.Servers = withoutUsers(append(o.Servers, strings.Split(o.Url, ",")...))
+		o.Url = ""
+		return nil
+	}, nil
+}
+
+// withoutUsers returns the URLs of servers without users, which count for more than an
+// nkey in nats.go.
+func withoutUsers(servers []string) []string {
+	var all []string
+	for _, server := range servers {
+		if u, err := url.Parse(server); err == nil && u.User != nil {
+			u.User = nil
+			server = u.String()
+		}
+		if server != "" && !slices.Contains(all, server) {
+			all = append(all, server)
+		}
+	}
+	return all
 }
 
 func readable(path, name string) error {

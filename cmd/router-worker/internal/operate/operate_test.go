@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,23 @@ func TestLogger(t *testing.T) {
 				t.Errorf("the log holds %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestCredentialsAreAJWTOrASeed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "user.creds")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := file + ": it holds neither a JWT nor the seed of a user's nkey"
+	_, err := operate.ConnectOptions(config.NATS{Credentials: file})
+	if err == nil || err.Error() != "nats.credentials: read "+want {
+		t.Errorf("ConnectOptions() = %v, want that the file %s", err, want)
+	}
+	_, err = operate.QueryConnectOptions(config.NATS{Queries: config.NATSQueries{Credentials: file}})
+	if err == nil || err.Error() != "nats.queries.credentials: read "+want {
+		t.Errorf("QueryConnectOptions() = %v, want that the file %s", err, want)
 	}
 }
 
