@@ -62,15 +62,15 @@ func (d *Dispatcher) UsersForStates(ctx context.Context, states []presence.UserS
 			return c.Router.UsersForStates(ctx, states)
 		})
 	}
-	recipients := d.merge(states, answers, failures)
-	return Result{Recipients: recipients, Failures: d.report(ctx, failures), routers: len(d.callers)}
+	recipients, refused := d.merge(states, answers, failures)
+	return Result{Recipients: recipients, Failures: d.report(ctx, failures), Refused: refused, routers: len(d.callers)}
 }
 
 // merge merges answers, and adds to failures those of routers whose answers cannot
-// all be delivered.
-func (d *Dispatcher) merge(states []presence.UserState, answers []answer, failures []*Failure) []Recipient {
+// all be delivered. It returns the positions, too, of states that no recipient may have.
+func (d *Dispatcher) merge(states []presence.UserState, answers []answer, failures []*Failure) ([]Recipient, []uint64) {
 	if !slices.ContainsFunc(answers, answer.some) {
-		return nil
+		return nil, nil
 	}
 	m := merger{
 		selection: newSelection(newBatch(states, d.isLocal), d.isLocal),
@@ -83,7 +83,7 @@ func (d *Dispatcher) merge(states []presence.UserState, answers []answer, failur
 			failures[i] = d.callers[i].failure(KindInvalid, err)
 		}
 	}
-	return recipients
+	return recipients, m.selection.refusedToAll(recipients)
 }
 
 // InterestedUsers returns whose presence userID may see: the union over the routers

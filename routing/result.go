@@ -11,6 +11,7 @@ import (
 type Result struct {
 	Recipients []Recipient // sorted by user ID; each has at least one state
 	Failures   []Failure   // in registration order, at most one per router
+	Refused    []uint64    // positions of states that go to nobody, ascending: every recipient that routers chose may not have them, see WithLocalServers
 
 	routers int // that are registered
 }

@@ -1,6 +1,11 @@
 package routing
 
-import "github.com/presence-router/presence-router/routing/presence"
+import (
+	"maps"
+	"slices"
+
+	"github.com/presence-router/presence-router/routing/presence"
+)
 
 // selection collects the states for one recipient after the other, and puts each
 // recipient's in delivery order: by position, altered copies after the state they
@@ -12,6 +17,7 @@ type selection struct {
 	picked    indexSet                       // states of the batch
 	others    []other                        // states that are not in the batch
 	near      int                            // where the next state probably stands
+	refused   map[uint64]bool                // positions of states that a recipient may not have; nil for none
 }
 
 func newSelection(b batch, isLocal func(presence.ServerName) bool) *selection {
@@ -64,6 +70,7 @@ func (s *selection) addForeign(state *presence.UserState) (bool, error) {
 
 func (s *selection) pick(i int) bool {
 	if s.localOnly && !s.batch.local[i] {
+		s.refuse(s.batch.positions[i])
 		return false
 	}
 	s.picked.add(i)
@@ -75,10 +82,36 @@ func (s *selection) addOther(o other) (bool, error) {
 		return false, err
 	}
 	if s.localOnly && !s.isLocal(o.state.UserID.Server()) {
+		if o.position != madeUp {
+			s.refuse(o.position)
+		}
 		return false, nil
 	}
 	s.others = append(s.others, o)
 	return true, nil
+}
+
+func (s *selection) refuse(position uint64) {
+	if s.refused == nil {
+		s.refused = make(map[uint64]bool)
+	}
+	s.refused[position] = true
+}
+
+// refusedToAll returns the positions of states that routers chose recipients for, none
+// of whom may have them, in order.
+func (s *selection) refusedToAll(recipients []Recipient) []uint64 {
+	if len(s.refused) == 0 {
+		return nil
+	}
+	for _, r := range recipients {
+		for i := range r.States {
+			if published := r.States[i].Published(); published != nil {
+				delete(s.refused, published.Position)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(s.refused))
 }
 
 // take returns the selected states in delivery order. Those that are next to each

@@ -94,7 +94,7 @@ func (e *encoder) slices(b batch, yield func(unit) bool) bool {
 		if len(rest.recipients) == 0 {
 			return e.hand(part, u, yield)
 		}
-		u.updates = nil
+		u.updates, u.refused = nil, 0
 		u.upTo.after = part.recipients[len(part.recipients)-1].UserID
 		if !yield(u) {
 			return false
@@ -140,6 +140,11 @@ func (e *encoder) unit(b batch) unit {
 	u := unit{upTo: last.done(), messages: make([]message, 0, len(b.recipients)+len(b.letters))}
 	for _, done := range b.updates {
 		u.updates = append(u.updates, done.time)
+	}
+	for _, sequence := range b.refused {
+		if !slices.ContainsFunc(b.letters, func(l letter) bool { return l.update.sequence == sequence }) {
+			u.refused++
+		}
 	}
 	source := wire.Source{Partition: b.partition, First: b.updates[0].sequence, Last: last.sequence}.String()
 	letters := slices.Clip(b.letters)

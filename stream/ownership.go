@@ -273,6 +273,7 @@ func (o *ownership) now() wire.Heartbeat {
 	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
 	h.StreamsDiffer = o.worker.streams.differences()
 	h.LostUpdates, h.LastLost = o.worker.losses.sum()
+	h.NotLocal, h.LastNotLocal = o.worker.telemetry.notLocal()
 	return h
 }
 

@@ -23,6 +23,7 @@ type batch struct {
 	states     []presence.UserState // of the updates that decode, in order
 	letters    []letter             // of those that do not, and of those a router failed on
 	recipients []routing.Recipient  // in order of their IDs
+	refused    []uint64             // sequences of updates that go to nobody, because no recipient may have them
 	traces     map[uint64]tracing   // of the updates that carry a trace context, by sequence; nil for none
 }
 
@@ -104,7 +105,7 @@ func (r *router) settle(ctx context.Context, b batch, result routing.Result) ([]
 	if len(b.updates) > 1 && slices.ContainsFunc(result.Failures, isolates) {
 		return r.halve(ctx, b)
 	}
-	b.recipients = result.Recipients
+	b.recipients, b.refused = result.Recipients, result.Refused
 	for _, f := range result.Failures {
 		if f.OnError != routing.Skip {
 			b.letters = append(b.letters, lettersOf(b, f)...)
@@ -157,6 +158,8 @@ func (b batch) cut(n int) [2]batch {
 		part := &parts[side(s, last)]
 		part.states = append(part.states, s)
 	}
+	at, _ := slices.BinarySearch(b.refused, last+1)
+	parts[0].refused, parts[1].refused = b.refused[:at], b.refused[at:]
 	for _, l := range b.letters {
 		part := &parts[0]
 		if l.update.sequence > last {

@@ -47,6 +47,9 @@ type WorkerStatus struct {
 	UpdatesPerSecond    float64   `json:"updates_per_second"`
 	DeliveriesPerSecond float64   `json:"deliveries_per_second"`
 
+	NotLocal     uint64    `json:"not_local_updates,omitempty"` // that it routed to nobody, because neither their users nor the recipients are local
+	LastNotLocal time.Time `json:"last_not_local,omitzero"`
+
 	LostUpdates uint64    `json:"lost_updates,omitempty"` // that the updates stream dropped before this worker routed them
 	LastLost    time.Time `json:"last_lost,omitzero"`
 

@@ -159,6 +159,7 @@ func (r *statusReader) workers(ctx context.Context, s *Status) ([]wire.Heartbeat
 			Leaving: h.Leaving, HeardAgo: inSeconds(ages[h.Worker]),
 			Partitions: append([]int{}, h.Partitions...), UpdatesPerSecond: h.Updates, DeliveriesPerSecond: h.Deliveries,
 			StreamsDiffer: h.StreamsDiffer, LostUpdates: h.LostUpdates, LastLost: h.LastLost,
+			NotLocal: h.NotLocal, LastNotLocal: h.LastNotLocal,
 		})
 	}
 	return heartbeats, nil

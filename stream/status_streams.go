@@ -61,3 +61,22 @@ func latest(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// notLocalMemory is for how long updates that go to nobody are worth a warning.
+const notLocalMemory = 10 * time.Minute
+
+// warnOfNotLocal names the workers that have routed updates to nobody.
+func (s Status) warnOfNotLocal() []string {
+	updates, workers := uint64(0), []string(nil)
+	for _, w := range s.Workers {
+		if w.NotLocal > 0 && s.Time.Sub(w.LastNotLocal) < notLocalMemory {
+			updates += w.NotLocal
+			workers = append(workers, w.ID)
+		}
+	}
+	if updates == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s went to nobody: neither the users nor the recipients that routers chose are of server_names. Check server_names and the modules of %s.",
+		plural.Of(updates, "update", "updates"), strings.Join(workers, ", "))}
+}

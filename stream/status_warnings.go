@@ -26,6 +26,7 @@ func (s Status) Warnings(patience time.Duration) []string {
 	warnings = append(warnings, s.warnOfConfig()...)
 	warnings = append(warnings, s.warnOfStreams()...)
 	warnings = append(warnings, s.warnOfLosses()...)
+	warnings = append(warnings, s.warnOfNotLocal()...)
 	warnings = append(warnings, s.warnOfOwners()...)
 	return append(warnings, s.warnOfBacklog(patience)...)
 }

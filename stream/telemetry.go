@@ -37,6 +37,8 @@ type telemetry struct {
 
 	updatesDone    [maxPartitions]atomic.Int64 // by partition
 	deliveriesDone atomic.Int64
+	refused        atomic.Uint64 // updates with the outcome not_local
+	lastRefused    atomic.Int64  // when the last of them was done, Unix time in ns
 }
 
 func newTelemetry(meter metric.Meter, pending, problems metric.Int64Callback) (*telemetry, error) {
@@ -132,6 +134,7 @@ func (m *maker) sizes(name, description string, bounds ...float64) metric.Int64H
 const (
 	outcomeRouted = "routed"
 	outcomeDead   = "dead_letter"
+	outcomeAlien  = "not_local" // nobody may have it whom the routers chose: neither they nor its user are local
 )
 
 // done counts a unit whose position is reached.
@@ -152,8 +155,23 @@ func (t *telemetry) done(ctx context.Context, u unit) {
 	updates := int64(len(u.updates))
 	t.updatesDone[u.partition.id.number].Add(updates)
 	dead = min(dead, updates)
+	refused := min(u.refused, updates-dead)
+	if refused > 0 {
+		t.refused.Add(uint64(refused))
+		t.lastRefused.Store(now.UnixNano())
+	}
 	t.outcome(ctx, u.partition.id.number, outcomeDead, dead)
-	t.outcome(ctx, u.partition.id.number, outcomeRouted, updates-dead)
+	t.outcome(ctx, u.partition.id.number, outcomeAlien, refused)
+	t.outcome(ctx, u.partition.id.number, outcomeRouted, updates-dead-refused)
+}
+
+// notLocal returns how many updates had the outcome not_local, and when the last of
+// them was done.
+func (t *telemetry) notLocal() (updates uint64, last time.Time) {
+	if updates = t.refused.Load(); updates > 0 {
+		last = time.Unix(0, t.lastRefused.Load())
+	}
+	return updates, last
 }
 
 func (t *telemetry) outcome(ctx context.Context, partition int, outcome string, n int64) {
@@ -175,7 +193,7 @@ func (t *telemetry) claimed(ctx context.Context, partition int) (released func()
 	t.fences.Add(ctx, 0, metric.WithAttributes(of))
 	t.foreign.Add(ctx, 0, metric.WithAttributes(of))
 	t.losses.Add(ctx, 0, metric.WithAttributes(of))
-	for _, outcome := range []string{outcomeRouted, outcomeDead} {
+	for _, outcome := range []string{outcomeRouted, outcomeDead, outcomeAlien} {
 		t.updates.Add(ctx, 0, metric.WithAttributes(of, attribute.String("outcome", outcome)))
 	}
 	return func() { t.owned.Add(context.WithoutCancel(ctx), -1) }

@@ -22,5 +22,6 @@ type unit struct {
 
 	updates []time.Time           // when each update was stored that upTo completes
 	dead    map[wire.Reason]int64 // how many of the messages are dead letters
+	refused int64                 // of the updates, that go to nobody, because no recipient may have them
 	spans   []trace.Span          // end when the unit is committed
 }

@@ -26,6 +26,8 @@ type reportedStatus struct {
 		Partitions          []int
 		UpdatesPerSecond    *float64 `json:"updates_per_second"`
 		DeliveriesPerSecond *float64 `json:"deliveries_per_second"`
+		NotLocal            uint64   `json:"not_local_updates"`
+		LastNotLocal        string   `json:"last_not_local"`
 		LostUpdates         uint64   `json:"lost_updates"`
 		LastLost            string   `json:"last_lost"`
 		StreamsDiffer       []struct {

@@ -25,6 +25,9 @@ type Heartbeat struct {
 	Deliveries float64   `json:"deliveries_per_second"`
 	Rates      []float64 `json:"partition_updates_per_second,omitempty"` // of the partitions, in the same order; missing where not known
 
+	NotLocal     uint64    `json:"not_local_updates,omitempty"` // that this worker routed to nobody, because neither their users nor the recipients are local
+	LastNotLocal time.Time `json:"last_not_local,omitzero"`
+
 	LostUpdates uint64    `json:"lost_updates,omitempty"` // that the updates stream dropped before this worker routed them
 	LastLost    time.Time `json:"last_lost,omitzero"`     // when it noticed the newest of them
 
@@ -33,7 +36,7 @@ type Heartbeat struct {
 
 // Encode returns h as JSON, times in UTC.
 func (h Heartbeat) Encode() ([]byte, error) {
-	h.Started, h.LastLost = h.Started.UTC(), h.LastLost.UTC()
+	h.Started, h.LastLost, h.LastNotLocal = h.Started.UTC(), h.LastLost.UTC(), h.LastNotLocal.UTC()
 	if h.Partitions == nil {
 		h.Partitions, h.Claims = []int{}, []uint64{}
 	}
