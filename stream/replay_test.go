@@ -232,9 +232,9 @@ func TestSendOnlinePresenceHoldsAPartOfAllUsers(t *testing.T) {
 	s := newSite(t, func(c *stream.Config) { c.Worker.Start = stream.Newest }) // the stream path asks the routers nothing
 	s.populate(t, users)
 	var g gauge
-	made := s.queryConnections()
+	made := s.stateConnections()
 	s.start(t, g.router(t))
-	g.nc = await(t, made, "connection for queries")
+	g.nc = await(t, made, "connection for states")
 	before := g.got()
 	g.routed.Store(before)
 	if sent := s.sendOnlinePresence(t, alice); sent[alice] != users {

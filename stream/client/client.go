@@ -30,7 +30,9 @@ type Client struct {
 
 // New returns a Client of the deployment whose subjects begin with prefix. The
 // connection stays the caller's; it should reconnect for ever
-// (nats.MaxReconnects(-1)), and everything here waits while it is away.
+// (nats.MaxReconnects(-1)), and everything here waits while it is away. All answers come
+// to its inboxes, below nats.CustomInboxPrefix if it has one: workers answer queries
+// there if their worker.queries.reply_prefixes has that prefix or one that it is below.
 func New(nc *nats.Conn, prefix string, opts ...Option) (*Client, error) {
 	subjects, err := wire.NewSubjects(prefix)
 	if err != nil {
