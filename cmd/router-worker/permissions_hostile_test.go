@@ -32,7 +32,7 @@ type besieged struct {
 // acknowledged one.
 func besiege(t *testing.T) *besieged {
 	t.Helper()
-	g := runGuarded(t)
+	g := runGuarded(t, false)
 	expect(t, 0, "", g.as("operator"), "topology", "apply")
 	startWorker(t, append(g.as("worker"), `ROUTER_WORKER_MODULES=[{module: static, config: {routes: [
 		{recipients: ["@alice:example.com", "@eva:island.example"], users: ["@bob:example.com"]},

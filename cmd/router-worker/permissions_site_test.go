@@ -30,8 +30,9 @@ type guarded struct {
 	does *doings
 }
 
-// runGuarded starts a server with the blocks of the page as they are written there.
-func runGuarded(tb testing.TB) *guarded {
+// runGuarded starts a server with the blocks of the page as they are written there. It
+// notes what is denied, and with isTraced also what users do, which takes time.
+func runGuarded(tb testing.TB, isTraced bool) *guarded {
 	tb.Helper()
 	options, seed := guardedOptions(tb)
 	options.Host, options.Port, options.NoSigs = "127.0.0.1", server.RANDOM_PORT, true
@@ -40,7 +41,7 @@ func runGuarded(tb testing.TB) *guarded {
 		tb.Fatal(err)
 	}
 	g := &guarded{seed: write(tb, "queries.nk", seed), does: newDoings()}
-	s.SetLogger(g.does, false, true)
+	s.SetLogger(g.does, false, isTraced)
 	go s.Start()
 	tb.Cleanup(func() {
 		s.Shutdown()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ const guardedRoutes = `ROUTER_WORKER_MODULES=[{module: static, config: {routes: 
 // denied anything, and every line of the lists is used.
 func TestPermissionsAreEnough(t *testing.T) {
 	t.Parallel()
-	g := runGuarded(t)
+	g := runGuarded(t, true)
 	operator := g.as("operator")
 	expect(t, 0, "", operator, "topology", "plan")
 	expect(t, 0, "", operator, "topology", "apply")
@@ -231,9 +232,36 @@ func importsOf(t *testing.T, account string) []string {
 // A user in the URL counts for nothing if the credentials are the seed of an nkey.
 func TestSeedLogsIn(t *testing.T) {
 	t.Parallel()
-	g := runGuarded(t)
+	g := runGuarded(t, false)
 	p := expect(t, 1, "", append(g.as("operator"), "ROUTER_WORKER_NATS_CREDENTIALS="+g.seed), "topology", "plan")
 	if _, denied := g.does.of(nkeyUser); len(denied) == 0 || !strings.Contains(p.stderr.String(), "permission denied") {
 		t.Errorf("with a seed that permits little, topology plan says %s, and the server denies %q", p.stderr, denied)
+	}
+}
+
+// A sender of a shard, or to one server, makes the consumer that the page names for it.
+func TestSharesAreNamedAsThePageSays(t *testing.T) {
+	t.Parallel()
+	g := runGuarded(t, false)
+	a := newAbroad(t, g.as("federate"))
+	page, err := os.ReadFile(permissionsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for share, want := range map[string][2]string{
+		"SHARDS=[3]":                    {"federate-shard-3", "presence.deliver.remote.3.>"},
+		"DESTINATIONS=[island.example]": {"federate-to-island%2Eexample", "presence.deliver.remote.*.island%2Eexample.*"},
+	} {
+		start(t, "", append(slices.Clone(a.env), "ROUTER_WORKER_FEDERATE_API_PREFIX="+apiPrefix, "ROUTER_WORKER_FEDERATE_"+share), "federate")
+		act := "publish presence.js.CONSUMER.CREATE.PRESENCE_DELIVERIES." + want[0] + "." + want[1]
+		eventually(t, func() error {
+			if _, denied := g.does.of("federate"); !slices.Contains(denied, act) {
+				return fmt.Errorf("denied is %q, want %s", denied, act)
+			}
+			return nil
+		})
+		if text := string(page); !strings.Contains(text, "`"+want[0]+"`") || !strings.Contains(text, "`"+want[1]+"`") {
+			t.Errorf("the page does not name consumer %s and filter %s", want[0], want[1])
+		}
 	}
 }
