@@ -31,6 +31,7 @@ type care struct {
 	patience  time.Duration // with a stream that is missing
 	log       *slog.Logger
 	making    *wait.Stall
+	letters   *letterNotice
 
 	known atomic.Pointer[[]Problem] // found last; nil before
 
@@ -43,7 +44,7 @@ func newCare(w *Worker, topology *Topology) *care {
 	c := &care{
 		diagnosis: &diagnosis{nc: w.nc, js: w.js, subjects: w.subjects, states: w.config.Streams.State.Enabled},
 		every:     min(careInterval, w.config.Worker.TTL), patience: makeAgainAfter * w.config.Worker.TTL,
-		log: w.options.log, making: wait.NewStall(w.options.log, "making a stream again"),
+		log: w.options.log, making: wait.NewStall(w.options.log, "making a stream again"), letters: w.letters,
 		outages: make(map[string]*wait.Stall), missing: make(map[string]time.Time),
 	}
 	if w.config.Worker.Topology {
@@ -61,6 +62,7 @@ func (c *care) run(ctx context.Context) {
 		select {
 		case <-due.C:
 			c.look(ctx)
+			c.letters.tell()
 		case <-ctx.Done():
 			return
 		}

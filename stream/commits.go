@@ -22,6 +22,7 @@ type commits struct {
 	staged      chan unit // one place for every slot of every partition
 	stall       *wait.Stall
 	log         *slog.Logger
+	letters     *letterNotice
 	telemetry   *telemetry
 
 	// Of the goroutine in run alone.
@@ -35,6 +36,7 @@ func (c *commits) done(ctx context.Context, u unit) {
 		u.partition.inHand.done(len(u.updates))
 	}
 	c.telemetry.done(ctx, u)
+	c.letters.note(u.dead)
 }
 
 // release gives the unit's slot back, so that its partition may stage another.

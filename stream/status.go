@@ -9,13 +9,14 @@ import (
 // Status is how a deployment is doing, as its streams and the bucket of workers
 // tell.
 type Status struct {
-	Time        time.Time              `json:"time"`         // when it was read, by the server's clock
-	ConfigHash  string                 `json:"config_hash"`  // that most workers have, "" without workers
-	Workers     []WorkerStatus         `json:"workers"`      // those that are live, by ID
-	Partitions  []PartitionStatus      `json:"partitions"`   // by number
-	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"` // that are kept, by reason; nil if they cannot be read
-	Repartition *RepartitionStatus     `json:"repartition"`  // nil where no change of the number of partitions is under way
-	Problems    []Problem              `json:"problems"`     // with the servers and the streams, worst first
+	Time        time.Time              `json:"time"`               // when it was read, by the server's clock
+	ConfigHash  string                 `json:"config_hash"`        // that most workers have, "" without workers
+	Workers     []WorkerStatus         `json:"workers"`            // those that are live, by ID
+	Partitions  []PartitionStatus      `json:"partitions"`         // by number
+	DeadLetters map[wire.Reason]uint64 `json:"dead_letters"`       // that are kept, by reason; nil if they cannot be read
+	NewestDead  *NewestDeadLetter      `json:"newest_dead_letter"` // nil for none
+	Repartition *RepartitionStatus     `json:"repartition"`        // nil where no change of the number of partitions is under way
+	Problems    []Problem              `json:"problems"`           // with the servers and the streams, worst first
 
 	UnknownWorkers bool `json:"unknown_workers,omitempty"` // the bucket of workers cannot be read
 
@@ -32,6 +33,12 @@ type RepartitionStatus struct {
 	Began         time.Time `json:"began"`
 	Waiting       uint64    `json:"waiting"` // updates that wait for its end
 	OldestWaiting float64   `json:"oldest_waiting_seconds"`
+}
+
+// NewestDeadLetter is the newest dead letter that is kept.
+type NewestDeadLetter struct {
+	Reason wire.Reason `json:"reason"` // "" if it is too old to tell
+	Time   time.Time   `json:"time"`   // when it was stored
 }
 
 // WorkerStatus is how one worker is doing, as it said itself.

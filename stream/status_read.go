@@ -253,7 +253,32 @@ func (r *statusReader) deadLetters(ctx context.Context, s *Status) error {
 			s.DeadLetters[reason] = n
 		}
 	}
-	return nil
+	if len(s.DeadLetters) > 0 {
+		s.NewestDead, err = r.newestLetter(ctx, info.State.LastTime)
+	}
+	return err
+}
+
+// newestLetter returns the newest dead letter, which was stored at that time: the
+// deliveries stream has it for a while.
+func (r *statusReader) newestLetter(ctx context.Context, stored time.Time) (*NewestDeadLetter, error) {
+	newest := &NewestDeadLetter{Time: stored}
+	if r.streams[r.subjects.DeliveriesStream()] == nil {
+		return newest, nil
+	}
+	letter, err := r.deliveries.get(ctx, getRequest{LastSubject: r.subjects.DeadAll()})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return newest, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the newest dead letter: %w", err)
+	}
+	for _, reason := range wire.Reasons() {
+		if letter.Subject == r.subjects.Dead(reason) {
+			newest.Reason, newest.Time = reason, letter.Time
+		}
+	}
+	return newest, nil
 }
 
 // inSeconds keeps the milliseconds.

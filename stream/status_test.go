@@ -90,6 +90,10 @@ func TestStatusOfWorkers(t *testing.T) {
 		second.ID(): {Version: "v2", ConfigHash: "bbb", ConfigDiffers: true},
 		third.ID():  {Version: "v1", ConfigHash: "aaa"},
 	})
+	if newest := status.NewestDead; newest == nil || newest.Reason != wire.Malformed || newest.Time.IsZero() {
+		t.Errorf("the newest dead letter is %+v, want a malformed one", newest)
+	}
+	status.NewestDead.Time = status.Time.Add(-16 * time.Minute)
 	want := []string{fmt.Sprintf("Not every worker has the configuration aaa: %s. In a rollout that passes.", second.ID())}
 	if got := status.Warnings(time.Hour); !slices.Equal(got, want) {
 		t.Errorf("warnings are %q, want %q", got, want)
@@ -230,6 +234,22 @@ func TestWarnings(t *testing.T) {
 			"stream made again",
 			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{{Resumes: true}, owned(1, stream.PartitionStatus{Resumes: true})}},
 			[]string{"No worker has partition 0.", "The updates stream was made again, and no worker has gone on in it with partition 0 yet."},
+		},
+		{
+			"new dead letters",
+			stream.Status{
+				Workers: []stream.WorkerStatus{live}, Time: time.Unix(100, 0), DeadLetters: map[wire.Reason]uint64{wire.Malformed: 2, wire.TooLarge: 7},
+				NewestDead: &stream.NewestDeadLetter{Reason: wire.TooLarge, Time: time.Unix(97, 0)},
+			},
+			[]string{"9 dead letters are kept, the newest (too_large) stored 3s ago: router-worker dead list shows why."},
+		},
+		{
+			"old dead letters",
+			stream.Status{
+				Workers: []stream.WorkerStatus{live}, Time: time.Unix(10000, 0), DeadLetters: map[wire.Reason]uint64{wire.Malformed: 2},
+				NewestDead: &stream.NewestDeadLetter{Time: time.Unix(97, 0)},
+			},
+			nil,
 		},
 		{
 			"backlog",

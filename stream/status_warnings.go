@@ -28,6 +28,7 @@ func (s Status) Warnings(patience time.Duration) []string {
 	warnings = append(warnings, s.warnOfLosses()...)
 	warnings = append(warnings, s.warnOfNotLocal()...)
 	warnings = append(warnings, s.warnOfOwners()...)
+	warnings = append(warnings, s.warnOfLetters()...)
 	return append(warnings, s.warnOfBacklog(patience)...)
 }
 
@@ -70,6 +71,25 @@ func (s Status) warnOfCheckpoints() []string {
 			partitionList(replaced), reason(replaced)))
 	}
 	return warnings
+}
+
+// newLetter is how long a dead letter is new.
+const newLetter = 15 * time.Minute
+
+func (s Status) warnOfLetters() []string {
+	if s.NewestDead == nil || s.Time.Sub(s.NewestDead.Time) > newLetter {
+		return nil
+	}
+	total := uint64(0)
+	for _, n := range s.DeadLetters {
+		total += n
+	}
+	reason := ""
+	if s.NewestDead.Reason != "" {
+		reason = " (" + string(s.NewestDead.Reason) + ")"
+	}
+	return []string{fmt.Sprintf("%s kept, the newest%s stored %v ago: router-worker dead list shows why.",
+		plural.Of(total, "dead letter is", "dead letters are"), reason, seconds(max(0, s.Time.Sub(s.NewestDead.Time).Seconds())))}
 }
 
 func (s Status) warnOfConfig() []string {

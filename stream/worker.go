@@ -57,6 +57,7 @@ type Worker struct {
 	counted    *jetstream.StreamInfo // of the updates, when pending updates were counted last; of the goroutine that does
 	care       atomic.Pointer[care]  // once the streams are there
 	preparing  *wait.Stall
+	letters    *letterNotice
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them
@@ -122,6 +123,7 @@ func (w *Worker) assemble() {
 	points := checkpoints{deliveries: deliveries, subjects: w.subjects, notice: newForeignNotice(log, w.telemetry)}
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
 	w.preparing = wait.NewStall(log, "preparing the streams")
+	w.letters = newLetterNotice(log)
 	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claimer{
@@ -145,7 +147,7 @@ func (w *Worker) commits(points checkpoints) commits {
 	return commits{
 		nc: w.nc, checkpoints: points, subjects: w.subjects, instance: w.instance, config: w.config.Worker,
 		staged: make(chan unit, maxPartitions*slotsPerPartition),
-		stall:  wait.NewStall(w.options.log, "committing deliveries"), log: w.options.log, telemetry: w.telemetry,
+		stall:  wait.NewStall(w.options.log, "committing deliveries"), log: w.options.log, letters: w.letters, telemetry: w.telemetry,
 	}
 }
 
@@ -174,6 +176,7 @@ func (w *Worker) Ready() error {
 func (w *Worker) Run(ctx context.Context) error {
 	w.telemetry.begin(ctx)
 	defer w.closeStalls()
+	defer w.letters.end()
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}

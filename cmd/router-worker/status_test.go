@@ -48,6 +48,9 @@ type reportedStatus struct {
 		Unknown          bool
 	}
 	DeadLetters map[string]int `json:"dead_letters"`
+	NewestDead  *struct {
+		Reason, Time string
+	} `json:"newest_dead_letter"`
 	Repartition *struct {
 		From, To      int
 		Began         string
@@ -104,8 +107,9 @@ func TestStatusOfAWorker(t *testing.T) {
 		}
 		return nil
 	})
-	if len(status.Workers) != 1 || len(status.Workers[0].Partitions) != 4 || status.Workers[0].ConfigHash != status.ConfigHash || len(status.Warnings) != 0 {
-		t.Fatalf("status --json says %+v, want one worker with 4 partitions and no warnings", status)
+	if len(status.Workers) != 1 || len(status.Workers[0].Partitions) != 4 || status.Workers[0].ConfigHash != status.ConfigHash || len(status.Warnings) != 1 ||
+		status.NewestDead == nil || status.NewestDead.Reason != "malformed" {
+		t.Fatalf("status --json says %+v, want one worker with 4 partitions, and one warning, of the dead letter", status)
 	}
 	sequence := uint64(0)
 	for _, p := range status.Partitions {
@@ -118,7 +122,7 @@ func TestStatusOfAWorker(t *testing.T) {
 		t.Errorf("the highest position is %d, want 2", sequence)
 	}
 	text := expect(t, 0, "", env, "status").stdout.String()
-	want := fmt.Sprintf(`(?s)^\S+ \S+  1 worker, 4 partitions, .* updates/s, 0 pending, 1 dead letter \(1 malformed\)\n\nWORKER .* STATE\n%s  .*  %s  .*  0-3 .* live\n\nPARTITION .*\n$`,
+	want := fmt.Sprintf(`(?s)^\S+ \S+  1 worker, 4 partitions, .* updates/s, 0 pending, 1 dead letter \(1 malformed\)\n! 1 dead letter is kept, the newest \(malformed\) stored [^ ]* ago: router-worker dead list shows why\.\n\nWORKER .* STATE\n%s  .*  %s  .*  0-3 .* live\n\nPARTITION .*\n$`,
 		status.Workers[0].ID, status.ConfigHash)
 	if !regexp.MustCompile(want).MatchString(text) {
 		t.Errorf("status says\n%s\nwant what matches %s", text, want)
