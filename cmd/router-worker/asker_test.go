@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,22 +49,28 @@ func requests(query string) map[string]*nats.Msg {
 }
 
 // content returns what the streams hold that only workers and homeservers may change.
+// The worker writes its checkpoints again: their positions stay.
 func content(tb testing.TB, js jetstream.JetStream) string {
 	tb.Helper()
 	var all strings.Builder
-	for _, name := range []string{"PRESENCE_UPDATES", "PRESENCE_DELIVERIES", "PRESENCE_DEAD", "PRESENCE_STATE"} {
-		stream, err := js.Stream(tb.Context(), name)
-		if err != nil {
-			fmt.Fprintln(&all, name, err)
-			continue
+	for stream, subjects := range map[string][]string{
+		"PRESENCE_UPDATES": {">"}, "PRESENCE_DELIVERIES": {"presence.deliver.>", "presence.dead.>"}, "PRESENCE_DEAD": {">"}, "PRESENCE_STATE": {">"},
+		"KV_PRESENCE_WORKERS": {"$KV.PRESENCE_WORKERS.layout"},
+	} {
+		for _, subject := range subjects {
+			for _, m := range natstest.Stored(tb, js, stream, subject) {
+				fmt.Fprintf(&all, "%s %s %s\n", stream, m.Subject(), m.Data())
+			}
 		}
-		state := stream.CachedInfo().State
-		fmt.Fprintln(&all, name, stream.CachedInfo().Created, state.Msgs, state.FirstSeq, state.LastSeq)
 	}
-	for _, m := range natstest.Stored(tb, js, "KV_PRESENCE_WORKERS", "$KV.PRESENCE_WORKERS.layout") {
-		fmt.Fprintf(&all, "layout %s\n", m.Data())
+	for _, m := range natstest.Stored(tb, js, "PRESENCE_DELIVERIES", "presence.checkpoint.*") {
+		var checkpoint struct{ Sequence uint64 }
+		err := json.Unmarshal(m.Data(), &checkpoint)
+		fmt.Fprintln(&all, m.Subject(), checkpoint, err)
 	}
-	return all.String()
+	lines := strings.Split(all.String(), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // A user who may do nothing but ask names reply subjects where the worker may publish
