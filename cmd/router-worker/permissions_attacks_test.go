@@ -138,10 +138,12 @@ func replies() []string {
 		"$KV.PRESENCE_WORKERS.mallory", "$KV.PRESENCE_WORKERS.deployment/layout", "presence.router.current_states",
 		"$JS.API.STREAM.DELETE.PRESENCE_STATE", "$JS.API.STREAM.PURGE.PRESENCE_UPDATES", "$JS.API.CONSUMER.DELETE.PRESENCE_DELIVERIES.feed",
 		"$JS.ACK.PRESENCE_DELIVERIES.feed.1.1.1.1.0", "$SRV.PING", "_R_.x", "_INBOX.worker.x",
+		// Of fast ingest, to which the server answers otherwise than to others.
+		"_INBOX.worker.x.id.1000.fail.1.0.$FI", "presence.deliver.local.id.1000.fail.1.0.$FI", "$KV.PRESENCE_WORKERS.id.1000.ok.1.2.$FI",
 	}
 }
 
-// headers are what the server or a worker could take for an order.
+// headers are what the server or a worker could take for an order, alone and together.
 func headers() []string {
 	return []string{
 		"Nats-TTL: 1s", "Nats-Rollup: all", "Nats-Rollup: sub", "Nats-Schedule: @every 1s", "Nats-Schedule-Target: presence.checkpoint.0",
@@ -151,6 +153,9 @@ func headers() []string {
 		"Nats-Stream: PRESENCE_DELIVERIES", "Nats-Subject: presence.checkpoint.0", "Nats-Sequence: 1", "Nats-Marker-Reason: Remove", "KV-Operation: PURGE",
 		"Nats-Trace-Dest: presence.checkpoint.0", "Nats-Trace-Only: true", `Nats-Request-Info: {"acc":"ROUTER","svc":"ROUTER"}`,
 		`Nats-Request-Info: {"acc":"$SYS","svc":"$SYS"}`, "Nats-Required-Api-Level: 99", "Nats-Pin-Id: x",
+		"Nats-Schedule: @every 1s\nNats-Schedule-Target: presence.checkpoint.0\nNats-Schedule-TTL: 1m",
+		"Nats-Batch-Id: mallory\nNats-Batch-Sequence: 1\nNats-Batch-Commit: 1", "Nats-Trace-Dest: presence.checkpoint.0\nNats-Trace-Only: true",
+		"Nats-Expected-Last-Subject-Sequence: 1\nNats-Expected-Last-Subject-Sequence-Subject: presence.checkpoint.0",
 		"Presence-Replay: 1", "Presence-Source: 0/1-1", "Nats-Service-Error-Code: 500", "Status: 503", "Traceparent: x",
 	}
 }
@@ -171,7 +176,7 @@ func consumerBodies(name, filter string) []string {
 		fmt.Sprintf(body, "PRESENCE_DELIVERIES", name, "", fmt.Sprintf(`"filter_subject":%q,"description":%q`, filter, strings.Repeat("x", 500_000))),
 		"{}", "null", "", strings.Repeat("[", 500_000),
 	}
-	for _, to := range append(replies(), "presence.update.example%2Ecom.mallory", "presence.state.example%2Ecom.mallory", "presence.js.STREAM.INFO.PRESENCE_DELIVERIES") {
+	for _, to := range append(replies(), "_INBOX.archive.x", "presence.update.example%2Ecom.mallory", "presence.state.example%2Ecom.mallory", "presence.js.STREAM.INFO.PRESENCE_DELIVERIES") {
 		push := `"filter_subject":%q,"deliver_subject":%q,"idle_heartbeat":100000000,"flow_control":true`
 		bodies = append(bodies, fmt.Sprintf(body, "PRESENCE_DELIVERIES", name, "", fmt.Sprintf(push, filter, to)))
 	}

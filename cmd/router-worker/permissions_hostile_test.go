@@ -190,9 +190,12 @@ func (b *besieged) attack(t *testing.T, user string) {
 				t.Fatal(err)
 			}
 		}
-		for _, header := range headers() {
-			name, value, _ := strings.Cut(header, ": ")
-			hostile := nats.Msg{Subject: request.Subject, Reply: nc.NewInbox(), Data: request.Data, Header: nats.Header{name: {value}}}
+		for _, lines := range headers() {
+			hostile := nats.Msg{Subject: request.Subject, Reply: nc.NewInbox(), Data: request.Data, Header: nats.Header{}}
+			for line := range strings.SplitSeq(lines, "\n") {
+				name, value, _ := strings.Cut(line, ": ")
+				hostile.Header[name] = []string{value}
+			}
 			if err := nc.PublishMsg(&hostile); err != nil {
 				t.Fatal(err)
 			}
