@@ -120,10 +120,41 @@ func TestInvalidEntriesAreLeftOut(t *testing.T) {
 			if f.Router != "r1" || f.Kind != routing.KindInvalid || f.OnError != routing.Skip {
 				t.Errorf("failure %+v, want kind invalid of r1 with policy skip", f)
 			}
-			if tt.want != nil && !errors.Is(f.Err, tt.want) || !strings.Contains(f.Err.Error(), tt.says) {
+			if tt.want != nil && !errors.Is(f.Err, tt.want) || !strings.Contains(" "+f.Err.Error(), " "+tt.says) {
 				t.Errorf("failure says %q, want %q and %v", f.Err, tt.says, tt.want)
 			}
 		})
+	}
+}
+
+func TestNobodyButNobodyIsChosen(t *testing.T) {
+	bob := at(1, "bob", 1)
+	result := newDispatcher(t, routesRouter(routes{presence.UserID{}: {bob}})).UsersForStates(t.Context(), []presence.UserState{bob})
+	if len(result.Recipients) > 0 || len(result.Failures) != 1 {
+		t.Errorf("UsersForStates = %+v, want no recipient and one failure", result)
+	}
+}
+
+// States that are next to each other in the batch are handed out as they stand there: the
+// same to all recipients.
+func TestNeighboursAreShared(t *testing.T) {
+	const states = 200
+	batch := make([]presence.UserState, states)
+	for i := range batch {
+		batch[i] = at(uint64(i+1), "bob", int64(i))
+	}
+	for _, tt := range []struct{ from, to int }{{0, 1}, {0, states}, {2, 5}, {63, 65}, {70, 80}, {60, 140}, {199, 200}} {
+		chosen := batch[tt.from:tt.to]
+		result := newDispatcher(t, routesRouter(routes{local("alice"): chosen, local("zoe"): chosen})).UsersForStates(t.Context(), batch)
+		a, z := result.Recipients[0].States, result.Recipients[1].States
+		if text(a) != text(chosen) || &a[0] != &z[0] || len(z) != len(chosen) {
+			t.Errorf("%d to %d: alice gets %s, and zoe has the same: %t", tt.from, tt.to, text(a), &a[0] == &z[0])
+		}
+	}
+	apart := []presence.UserState{batch[1], batch[130]}
+	result := newDispatcher(t, routesRouter(routes{local("alice"): apart})).UsersForStates(t.Context(), batch)
+	if got := text(result.Recipients[0].States); got != text(apart) {
+		t.Errorf("alice gets %s, want %s", got, text(apart))
 	}
 }
 

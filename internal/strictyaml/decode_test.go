@@ -3,6 +3,7 @@ package strictyaml_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,13 +44,15 @@ type settings struct {
 	} `yaml:"nested"`
 	Limits map[presence.UserID]int `yaml:"limits"`
 	Maybe  *int                    `yaml:"maybe"`
+	Nets   []netip.Prefix          `yaml:"networks"`
+	Chan   chan int                `yaml:"channel"`
 	Raw    *yaml.Node              `yaml:"raw"`
 	Hidden string                  `yaml:"-"`
 
 	invalid error
 }
 
-const allKeys = "note, name, mode, small, count, size, max_bytes, port, ratio, on, wait, user, servers, nested, limits, maybe, raw"
+const allKeys = "note, name, mode, small, count, size, max_bytes, port, ratio, on, wait, user, servers, nested, limits, maybe, networks, channel, raw"
 
 func (s *settings) Validate() error { return s.invalid }
 
@@ -140,6 +143,16 @@ func TestDecodeFaults(t *testing.T) {
 		{"beyond 64 bits", "count: 99999999999999999999", "f:1:8: count is 99999999999999999999: want -9223372036854775808 to 9223372036854775807"},
 		{"negative unsigned", "port: -1", "f:1:7: port is -1: want a whole number, 0 or more"},
 		{"too large unsigned", "port: 65536", "f:1:7: port is 65536: want 0 to 65535"},
+		{"largest of its type", "small: 127", ""},
+		{"more than that", "small: 128", "f:1:8: small is 128: want -128 to 127"},
+		{"infinite", "ratio: .inf", "f:1:8: ratio is .inf: want a number"},
+		{"quoted false", `on: "false"`, `f:1:5: on is "false": want true or false, without quotes`},
+		{"word for a mapping", "limits: 5", "f:1:9: limits is a single value: want a mapping"},
+		{"no network", "networks: [192.0.2.1]", `f:1:12: networks[0] is "192.0.2.1": want a network such as 192.0.2.0/24, or 192.0.2.1/32 for one address`},
+		{"what nobody can configure", "channel: 1", "f:1:10: channel cannot be configured: it is of Go type chan int"},
+		{"duplicate of many", manyKeys(40) + "k3: x", "f:41:1: k3 appears twice: the first is in line 4"},
+		{"long", "count: " + strings.Repeat("x", 200), `f:1:8: count is "` + strings.Repeat("x", 200) + `": want a whole number`},
+		{"longer", "count: " + strings.Repeat("x", 201), `f:1:8: count is "` + strings.Repeat("x", 200) + `…": want a whole number`},
 		{"decimal size", "size: 64KB", `f:1:7: size is "64KB": want a whole number of bytes, or a size such as 64KiB, 512MiB or 8GiB`},
 		{"size without number", "max_bytes: KiB", `f:1:12: max_bytes is "KiB": want a whole number of bytes, or a size such as 64KiB, 512MiB or 8GiB`},
 		{"size overflows", "size: 9999999999GiB", `f:1:7: size is "9999999999GiB": want -9223372036854775808 to 9223372036854775807`},
@@ -167,8 +180,41 @@ func TestDecodeFaults(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var into settings
-			compare(t, parse(t, tt.yaml).Decode(&into), tt.want)
+			err := parse(t, tt.yaml).Decode(&into)
+			if tt.name == "duplicate of many" {
+				err = parse(t, tt.yaml).Decode(&map[string]string{})
+			}
+			compare(t, err, tt.want)
 		})
+	}
+}
+
+// manyKeys returns lines of n keys.
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "k%d: x\n", i)
+	}
+	return b.String()
+}
+
+func TestFalseReplacesTrue(t *testing.T) {
+	into := settings{On: true}
+	if err := parse(t, "on: FALSE").Decode(&into); err != nil || into.On {
+		t.Errorf("Decode of false gives %t, %v, want false", into.On, err)
+	}
+}
+
+func TestHideUser(t *testing.T) {
+	for text, want := range map[string]string{ //nolint:gosec // Nobody has that password.
+		"nats://joe:secret@host":            "nats://***@host",
+		"nats://@host":                      "nats://***@host",
+		"nats://a@b,nats://c:d@e":           "nats://***@b,nats://***@e",
+		"joe@host, without a scheme before": "joe@host, without a scheme before",
+	} {
+		if got := strictyaml.HideUser(text); got != want {
+			t.Errorf("HideUser(%q) = %q, want %q", text, got, want)
+		}
 	}
 }
 

@@ -38,6 +38,8 @@ func TestParseFaults(t *testing.T) {
 func TestParseBoundsSize(t *testing.T) {
 	_, err := strictyaml.Parse("f", "", make([]byte, strictyaml.MaxBytes+1))
 	compare(t, err, "f: is 67108865 bytes long: want at most 67108864")
+	_, err = strictyaml.Parse("f", "", append(make([]byte, strictyaml.MaxBytes-1), 0xff))
+	compare(t, err, fmt.Sprintf("f:1:%d: is not UTF-8 text", strictyaml.MaxBytes))
 }
 
 func TestTextsFromOutside(t *testing.T) {
@@ -122,7 +124,7 @@ func TestLimit(t *testing.T) {
 }
 
 func TestClosest(t *testing.T) {
-	known := []string{"replicas", "storage", "max_age", "url"}
+	known := []string{"replicas", "storage", "max_age", "url", strings.Repeat("b", 128), "near", "nearest"}
 	tests := []struct{ word, want string }{
 		{"replica", "replicas"},
 		{"REPLICAS", "replicas"},
@@ -131,8 +133,17 @@ func TestClosest(t *testing.T) {
 		{"maxage", "max_age"},
 		{"ulr", "url"},
 		{"x", ""},
+		{"max_agee", "max_age"},
+		{"ur", "url"},
+		{"ab", ""},
+		{"storageee", "storage"},
+		{"storageeee", ""},
 		{"entirely", ""},
 		{strings.Repeat("a", 1<<20), ""},
+		{strings.Repeat("b", 127) + "c", strings.Repeat("b", 128)}, // as long as is compared
+		{strings.Repeat("b", 128) + "c", ""},
+		{"nearer", "nearest"},
+		{"neare", "near"},
 	}
 	for _, tt := range tests {
 		if got := strictyaml.Closest(tt.word, known); got != tt.want {
@@ -147,7 +158,7 @@ func TestLeaves(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s:%t", leaf.Path, leaf.IsText))
 	}
 	want := "note:true name:true mode:true small:true count:true size:true max_bytes:true port:true ratio:true on:true wait:true " +
-		"user:true servers:true nested.deep:false limits:false maybe:false raw:false"
+		"user:true servers:true nested.deep:false limits:false maybe:false networks:true channel:true raw:false"
 	if strings.Join(got, " ") != want {
 		t.Errorf("Leaves = %v, want %s", got, want)
 	}

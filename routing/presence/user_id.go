@@ -59,7 +59,7 @@ func MustUserID(s string) UserID {
 
 // NewUserID joins a localpart and a server name, with the errors of ParseUserID.
 func NewUserID(localpart string, server ServerName) (UserID, error) {
-	if strings.IndexByte(localpart, ':') >= 0 {
+	if strings.Contains(localpart, ":") {
 		return UserID{}, fmt.Errorf("%w: localpart %q has a colon", ErrInvalidUserID, localpart)
 	}
 	return ParseUserID("@" + localpart + ":" + server.name)

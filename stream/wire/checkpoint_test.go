@@ -3,6 +3,7 @@ package wire_test
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,15 @@ func TestAppendCheckpointWritesUTC(t *testing.T) {
 	if got := wire.AppendCheckpoint(nil, c); string(got) != string(want) {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+func TestCheckpointTakesTheLongestBatch(t *testing.T) {
+	c := wire.Checkpoint{Created: time.Unix(1, 0), Worker: "w", Commit: "c", Batch: strings.Repeat("b", 64)}
+	if err := c.Validate(); err != nil {
+		t.Errorf("Validate with a batch of 64 bytes = %v, want nil", err)
+	}
+	c.Batch += "b"
+	checkMessage(t, c.Validate(), "want at most 64 bytes")
 }
 
 func TestDecodeCheckpointRefuses(t *testing.T) {

@@ -106,6 +106,46 @@ func TestDeadLetterKeepsWhatFits(t *testing.T) {
 	}
 }
 
+// A letter is cut only if it has to be, and no more than it has to.
+func TestDeadLetterIsCutAtItsBound(t *testing.T) {
+	letter := deadLetter()
+	whole := letter.Encode(math.MaxInt)
+	if got := letter.Encode(len(whole)); !bytes.Equal(got, whole) {
+		t.Errorf("%d bytes of room for as many, and got %s", len(whole), got)
+	}
+	wantTruncated(t, letter, len(whole)-1)
+
+	texts := letter
+	texts.Headers, texts.Payload, texts.Truncated = nil, nil, true
+	bare := len(texts.Encode(math.MaxInt))
+	if got := wantTruncated(t, letter, bare); got.Error != letter.Error || got.Subject != letter.Subject || got.Router != letter.Router {
+		t.Errorf("%d bytes of room for the texts, and got %+v", bare, got)
+	}
+	if got := wantTruncated(t, letter, bare-1); got.Error == letter.Error || got.Subject != letter.Subject {
+		t.Errorf("a byte less than room for the texts, and got %+v, want a shorter error alone", got)
+	}
+
+	letter.Headers = map[string][]string{"Traceparent": {"00-1-2-01"}}
+	room := bare + 4*len(`"Traceparent":["00-1-2-01"],`) // a quarter of what the texts leave
+	if got := wantTruncated(t, letter, room); len(got.Headers) != 1 {
+		t.Errorf("room for the header, and got %+v", got)
+	}
+	if got := wantTruncated(t, letter, room-1); len(got.Headers) != 0 {
+		t.Errorf("a byte less than room for the header, and got %+v", got)
+	}
+}
+
+// wantTruncated returns what letter is in at most maxBytes.
+func wantTruncated(t *testing.T, letter wire.DeadLetter, maxBytes int) wire.DeadLetter {
+	t.Helper()
+	data := letter.Encode(maxBytes)
+	got, err := wire.DecodeDeadLetter(data)
+	if err != nil || !got.Truncated || len(data) > maxBytes {
+		t.Errorf("encoded in %d bytes is %s, %v, want a letter that is truncated", maxBytes, data, err)
+	}
+	return got
+}
+
 func TestDecodeDeadLetterRefuses(t *testing.T) {
 	tests := []struct{ name, data, message string }{
 		{"no JSON", `{`, "decode dead letter"},

@@ -87,13 +87,10 @@ func parseWholeFloat(value []byte, most uint64) (uint64, bool) {
 // maxDigits is how many digits the largest time has.
 const maxDigits = len("9223372036854775807")
 
-// parseExponent returns the exponent of a JSON number, or one that makes a time of no
-// number but 0 if it is larger: no update has as many digits.
+// parseExponent returns the exponent of a JSON number, or if that is farther from 0, one
+// that makes a time of no number but 0: no update has as many digits.
 func parseExponent(value []byte) int {
 	const most = 1 << 30
-	exponent, err := strconv.Atoi(string(value))
-	if err != nil || max(exponent, -exponent) > most {
-		return most
-	}
-	return exponent
+	exponent, _ := strconv.Atoi(string(value)) // The largest int stands for one that is larger still.
+	return max(-most, min(exponent, most))
 }

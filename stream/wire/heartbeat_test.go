@@ -35,6 +35,29 @@ func TestHeartbeatRoundTrip(t *testing.T) {
 	}
 }
 
+func TestHeartbeatHasTimesInUTC(t *testing.T) {
+	t.Parallel()
+	h := heartbeat()
+	h.Started = h.Started.In(time.FixedZone("", 3600))
+	h.LastLost = h.Started
+	data, err := h.Encode()
+	if err != nil || strings.Count(string(data), `"2026-11-24T12:00:00.000000005Z"`) != 2 {
+		t.Errorf("encoded is %s, %v, want both times in UTC", data, err)
+	}
+}
+
+func TestHeartbeatWithoutRates(t *testing.T) {
+	t.Parallel()
+	h := heartbeat()
+	h.Rates = nil
+	if err := h.Validate(); err != nil {
+		t.Errorf("Validate of a heartbeat without rates = %v, want nil", err)
+	}
+	if got := h.Lifetime(); got != 3*time.Second {
+		t.Errorf("Lifetime is %v, want 3s", got)
+	}
+}
+
 func TestHeartbeatTellsOfStreams(t *testing.T) {
 	t.Parallel()
 	want := heartbeat()

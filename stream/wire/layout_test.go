@@ -28,6 +28,9 @@ func TestParseUpdateTransformRefuses(t *testing.T) {
 		{"other order", "presence.update.{{partition(16,1,2)}}.{{wildcard(2)}}.{{wildcard(1)}}"},
 		{"no partitions", "presence.update.{{partition(0,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
 		{"no number", "presence.update.{{partition(x,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
+		{"no subject of ours", "-g5.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
+		{"cut off", "presence.update.{{partition(16"},
+		{"generation without its mark", "presence.update5.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
 		{"generation 0 spelled out", "presence.update-g0.{{partition(16,1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}"},
 	}
 	for _, tt := range tests {
@@ -45,6 +48,10 @@ func TestLayoutRecord(t *testing.T) {
 		record wire.LayoutRecord
 	}{
 		{"no move", wire.LayoutRecord{Serving: wire.Layout{Generation: 3, Partitions: 8}}},
+		{"of the least", wire.LayoutRecord{
+			Serving: wire.Layout{Partitions: 1},
+			Move:    &wire.LayoutMove{To: wire.Layout{Generation: 1, Partitions: 1}, Created: at, Replicas: 1},
+		}},
 		{"move", wire.LayoutRecord{
 			Serving: wire.Layout{Partitions: 16},
 			Move:    &wire.LayoutMove{To: wire.Layout{Generation: 1, Partitions: 24}, Sequence: 17, Time: at, Created: at, Replicas: 3},
@@ -70,6 +77,7 @@ func TestLayoutRecordRefuses(t *testing.T) {
 		{"negative generation", `{"serving":{"generation":-1,"partitions":1}}`, "serving.generation is -1"},
 		{"move to no partitions", `{"serving":{"partitions":1},"move":{"to":{"generation":1}}}`, "move.to.partitions is missing or 0"},
 		{"move back", `{"serving":{"generation":2,"partitions":1},"move":{"to":{"generation":2,"partitions":3}}}`, "move.to.generation is 2"},
+		{"move of no replicas", `{"serving":{"partitions":1},"move":{"to":{"generation":1,"partitions":3},"created":"2026-11-24T23:00:00Z"}}`, "move.replicas is missing or 0, want at least 1"},
 		{"move out of nothing", `{"serving":{"partitions":1},"move":{"to":{"generation":1,"partitions":3}}}`, "move.created is missing"},
 	}
 	for _, tt := range tests {

@@ -105,7 +105,7 @@ func parseUser(tokens string) (presence.UserID, error) {
 }
 
 func joinUser(localpart, server string) (presence.UserID, error) {
-	if strings.IndexByte(localpart, ':') >= 0 {
+	if strings.Contains(localpart, ":") {
 		return presence.UserID{}, fmt.Errorf("%w: localpart %s has a colon", presence.ErrInvalidUserID, quoteShort(localpart))
 	}
 	return presence.ParseUserID("@" + localpart + ":" + server)

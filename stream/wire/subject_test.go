@@ -95,6 +95,7 @@ func TestParseUpdateRefuses(t *testing.T) {
 	const want = "want presence.update.<partition>.<server>.<localpart>"
 	tests := []struct{ name, subject, message string }{
 		{"other prefix", "other.update.1.a.b", want},
+		{"no prefix", "-g1.1.a.b", want},
 		{"front door", "presence.update.a.b", want},
 		{"too many tokens", "presence.update.1.a.b.c", want},
 		{"generation 0 spelled out", "presence.update-g0.1.a.b", want},

@@ -48,6 +48,8 @@ func TestDecodeTokenRefuses(t *testing.T) {
 		{"dot", "matrix.org", "%2E"},
 		{"space", "a b", "%20"},
 		{"outside ASCII", "é", "%C3"},
+		{"as long as is shown", strings.Repeat("a", 63) + ".", `"` + strings.Repeat("a", 63) + `.": `},
+		{"long and no text", strings.Repeat("\x80", 100), `"` + strings.Repeat(`\x80`, 60) + `…"`},
 		{"long", strings.Repeat("a", 300) + ".", "…"},
 	}
 	for _, tt := range tests {

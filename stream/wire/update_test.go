@@ -48,6 +48,7 @@ func TestDecodeUpdate(t *testing.T) {
 		{"escaped key and values", `{"\u0075ser_id":"\u0040bob\u003Aexample.com","st\u0061te":"on\u006cine"}`, online},
 		{"short escapes", start + `,"status_msg":"\"\\\/\b\f\n\r\t"}`, with(func(s *presence.UserState) { s.StatusMsg = presence.Status("\"\\/\b\f\n\r\t") })},
 		{"surrogate pair", start + `,"status_msg":"a\ud83d\uDE00b"}`, with(func(s *presence.UserState) { s.StatusMsg = presence.Status("a😀b") })},
+		{"hex digits", start + `,"status_msg":"\u9aF0\u09af"}`, with(func(s *presence.UserState) { s.StatusMsg = presence.Status("\u9af0\u09af") })},
 		{"state with a namespace", `{"user_id":"@bob:example.com","state":"com.example.away"}`, with(func(s *presence.UserState) { s.State = "com.example.away" })},
 		{"unstable busy", `{"user_id":"@bob:example.com","state":"org.matrix.msc3026.busy"}`, with(func(s *presence.UserState) { s.State = presence.UnstableBusy })},
 		{"deepest", start + `,"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}`, online},
@@ -110,6 +111,7 @@ func TestDecodeUpdateRefusesUserID(t *testing.T) {
 		{"NUL", `{"user_id":"@b\u0000b:a","state":"online"}`, wire.InvalidUserID, []string{"user_id", `"@b\x00b:a"`, "NUL"}},
 		{"long", `{"user_id":"` + long + `","state":"online"}`, wire.InvalidUserID, []string{"user_id", `"@` + strings.Repeat("é", 31) + `…"`, "403 bytes", "at most 255"}},
 		{"very long", `{"user_id":"` + strings.Repeat("x", 50000) + `","state":"online"}`, wire.InvalidUserID, []string{"50000 bytes", "at most 255"}},
+		{"as long as an error shows", `{"user_id":"` + strings.Repeat("x", 64) + `","state":"online"}`, wire.InvalidUserID, []string{"user_id: ", "does not start with @"}},
 		{"before the state", `{"state":"no","user_id":"no"}`, wire.InvalidUserID, []string{"user_id", `"no"`}},
 	})
 }
@@ -162,6 +164,8 @@ func TestDecodeUpdateRefusesJSON(t *testing.T) {
 	checkInvalidUpdates(t, []invalidUpdate{
 		{"empty", ``, wire.Malformed, []string{"update: byte 0: want a JSON object, got the end"}},
 		{"blank", ` `, wire.Malformed, []string{"byte 1: want a JSON object, got the end"}},
+		{"half a pair, and no escape", start + `,"x":"\ud83dxude00"}`, wire.Malformed, []string{"want the other half of a surrogate pair"}},
+		{"half a pair, and another escape", start + `,"x":"\ud83d\nde00xx"}`, wire.Malformed, []string{"want the other half of a surrogate pair"}},
 		{"array", `[]`, wire.Malformed, []string{"byte 0: want a JSON object, got '['"}},
 		{"null", `null`, wire.Malformed, []string{"byte 0: want a JSON object, got 'n'"}},
 		{"string", `"☕"`, wire.Malformed, []string{"byte 0: want a JSON object"}},

@@ -3,6 +3,7 @@
 package assignment
 
 import (
+	"cmp"
 	"hash/fnv"
 	"slices"
 	"strconv"
@@ -118,17 +119,7 @@ func heaviest(members []string, partition int, open map[string]int) string {
 // compareWeights compares the rendezvous weights of two pairs of a member and a
 // partition.
 func compareWeights(a string, ofA int, b string, ofB int) int {
-	wa, wb := weight(a, ofA), weight(b, ofB)
-	switch {
-	case wa > wb:
-		return 1
-	case wa < wb:
-		return -1
-	case a != b:
-		return strings.Compare(a, b)
-	default:
-		return ofA - ofB
-	}
+	return cmp.Or(cmp.Compare(weight(a, ofA), weight(b, ofB)), cmp.Compare(a, b), cmp.Compare(ofA, ofB))
 }
 
 // weight is FNV-1a-64 of partition and member, mixed so that members whose IDs

@@ -232,3 +232,30 @@ func FuzzOwners(f *testing.F) {
 		}
 	})
 }
+
+// Workers of two versions have to come to the same answer.
+func TestOwnersStayTheSame(t *testing.T) {
+	t.Parallel()
+	members := []string{"w1", "w2", "w3"}
+	for _, tt := range []struct {
+		holders, want []string
+	}{
+		{make([]string, 8), []string{"w2", "w3", "w3", "w2", "w2", "w1", "w1", "w1"}},
+		{slices.Repeat([]string{"w1"}, 8), []string{"w2", "w3", "w1", "w1", "w3", "w2", "w1", "w2"}},
+		{append(slices.Repeat([]string{"w2"}, 7), "gone"), []string{"w3", "w3", "w1", "w2", "w2", "w2", "w1", "w1"}},
+	} {
+		if got := assignment.Owners(members, tt.holders); !slices.Equal(got, tt.want) {
+			t.Errorf("Owners(%q, %q) = %q, want %q", members, tt.holders, got, tt.want)
+		}
+	}
+	var preferred []string
+	for partition := range 8 {
+		if a, b := assignment.Preferred("w1", "w2", partition), assignment.Preferred("w2", "w1", partition); a != b {
+			t.Errorf("partition %d: preferred is %s or %s", partition, a, b)
+		}
+		preferred = append(preferred, assignment.Preferred("w1", "w2", partition))
+	}
+	if want := []string{"w2", "w1", "w1", "w2", "w2", "w2", "w1", "w2"}; !slices.Equal(preferred, want) {
+		t.Errorf("preferred of w1 and w2 are %q, want %q", preferred, want)
+	}
+}

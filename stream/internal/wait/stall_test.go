@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
@@ -212,5 +214,35 @@ func TestOutageHasWordsOfItsOwn(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log is\n%swant it with %q", log.String(), want)
 		}
+	}
+}
+
+// An end that was told late is told once.
+func TestLateEndIsToldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newRecorded()
+		for range wait.MaxEnds + 1 {
+			s.Failed(errNoResponders)
+			s.Ended()
+		}
+		wait.Pause(t.Context(), wait.Reminder/wait.MaxEnds)
+		synctest.Wait()
+		s.want(t, 2*wait.MaxEnds+2, goes)
+		s.Close()
+		s.want(t, 2*wait.MaxEnds+2, goes)
+	})
+}
+
+// One stall is not counted, and a full buffer of a connection that is gone is told as
+// what it is.
+func TestStallSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	s := newRecorded()
+	s.Failed(nats.ErrReconnectBufExceeded)
+	s.want(t, 1, stands, `error="not connected to NATS"`)
+	s.Ended()
+	if line := s.lines()[1]; strings.Contains(line, "times=") {
+		t.Errorf("the line is %q, want no count of one", line)
 	}
 }
