@@ -64,6 +64,20 @@ func Check(entries []Entry) error {
 	return err
 }
 
+// Undeliverable returns the joined errors, each a *fault.Field whose path begins with
+// modules[i], about parts of valid entries that can never deliver anything.
+func Undeliverable(entries []Entry, isLocal func(presence.UserID) bool) error {
+	table := Table()
+	var found []error
+	for i, entry := range entries {
+		api := API{Logger: slog.New(slog.DiscardHandler), Meter: noop.Meter{}, IsLocal: isLocal, Warn: func(err error) {
+			found = append(found, fault.Under(place(i)+".config", err))
+		}}
+		_, _ = entry.build(table, maxTimeout, api) // Build tells of its faults.
+	}
+	return errors.Join(found...)
+}
+
 func (e Entry) build(table map[string]Factory, defaultTimeout time.Duration, api API) (routing.Registration, error) {
 	faults := []error{e.validate(table)}
 	var router routing.Router

@@ -21,6 +21,10 @@ type API struct {
 	Logger  *slog.Logger
 	Meter   metric.Meter
 	IsLocal func(presence.UserID) bool // whether the user is of one of server_names
+
+	// Warn takes what is wrong with a config that is valid: joined *fault.Field about
+	// what can never deliver anything. It is nil where nobody asks.
+	Warn func(error)
 }
 
 // Factory makes a router from the config of an entry; node is nil where the entry
@@ -34,7 +38,10 @@ func Table() map[string]Factory {
 		"broadcast": configured(func(config broadcast.Config, _ API) (routing.Router, error) {
 			return broadcast.New(config)
 		}),
-		"static": configured(func(config static.Config, _ API) (routing.Router, error) {
+		"static": configured(func(config static.Config, api API) (routing.Router, error) {
+			if api.Warn != nil {
+				api.Warn(config.Undeliverable(api.IsLocal))
+			}
 			return static.New(config)
 		}),
 	}

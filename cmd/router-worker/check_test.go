@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,28 @@ func TestCheckShowsWhatIsConfigured(t *testing.T) {
 	golden(t, "check.json", asJSON)
 	if strings.Contains(p.stdout.String()+asJSON, "secret") {
 		t.Error("check shows the password of NATS")
+	}
+}
+
+// What can never work is valid, and told by check and at the start of a worker.
+func TestCheckWarns(t *testing.T) {
+	t.Parallel()
+	file := write(t, "config.yaml", `server_names: [Example.com]
+modules: [{module: static, config: {routes: [{recipients: ["@alice:example.com"], users: ["@bob:example.com"]}]}}]
+`)
+	const alike = "modules name users of example.com, server_names has Example.com: names that differ by letter case are two servers"
+	const never = "modules[0].config.routes[0]: nobody in it is of server_names, so nothing of it is ever delivered"
+	if got := expect(t, 0, "", nil, "check", file).stdout.String(); !strings.HasPrefix(got, "valid") || !strings.HasSuffix(got, "\n! "+alike+"\n! "+never+"\n") {
+		t.Errorf("check says %q, want two warnings at the end", got)
+	}
+	var report struct{ Warnings []string }
+	asJSON := expect(t, 0, "", nil, "check", file, "--json").stdout.String()
+	if err := json.Unmarshal([]byte(asJSON), &report); err != nil || !slices.Equal(report.Warnings, []string{alike, never}) {
+		t.Errorf("check --json says %s, %v, want the warnings %q and %q", asJSON, err, alike, never)
+	}
+	env := append(withStreams(t), "ROUTER_WORKER_CONFIG="+file, "ROUTER_WORKER_SERVER_NAMES=Example.com")
+	if got := startWorker(t, env).stderr.String(); strings.Count(got, `level=WARN msg="the configuration has what can never work"`) != 2 {
+		t.Errorf("a worker logs %q, want both warnings", got)
 	}
 }
 

@@ -5,6 +5,7 @@ package static
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing/presence"
@@ -30,6 +31,21 @@ func (c Config) Validate() error {
 	for i, route := range c.Routes {
 		if err := route.validate(); err != nil {
 			faults = append(faults, fault.Under(fmt.Sprintf("routes[%d]", i), err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Undeliverable returns the joined errors, each a *fault.Field, about routes of which
+// nothing is ever delivered: presence of users of other servers goes to local users
+// only, and nobody in them is one.
+func (c Config) Undeliverable(isLocal func(presence.UserID) bool) error {
+	var faults []error
+	for i, route := range c.Routes {
+		if !slices.ContainsFunc(route.Users, isLocal) && !slices.ContainsFunc(route.Recipients, isLocal) {
+			faults = append(faults, &fault.Field{
+				Path: fmt.Sprintf("routes[%d]", i), Err: errors.New("nobody in it is of server_names, so nothing of it is ever delivered"),
+			})
 		}
 	}
 	return errors.Join(faults...)

@@ -28,7 +28,8 @@ func (p *program) check() *cobra.Command {
 		Short: "Check a configuration and show what it says",
 		Long: `Check a configuration, all of it, and show what it says. No server is needed,
 and files that it names, such as keys, are not read: the command that uses them says
-what is wrong with those when it starts.
+what is wrong with those when it starts. Lines with ! say what is valid and can
+never work.
 
 Without CONFIG the file is the one of ROUTER_WORKER_CONFIG; the environment counts
 as it does for run. These variables set a value:
@@ -77,6 +78,7 @@ func (p *program) reportFaults(err error) error {
 type checked struct {
 	Valid       bool                  `json:"valid"`
 	Faults      []faultReport         `json:"faults,omitempty"`
+	Warnings    []string              `json:"warnings,omitempty"`
 	Hash        string                `json:"config_hash,omitempty"`
 	ServerNames []presence.ServerName `json:"server_names,omitempty"`
 	NATS        string                `json:"nats,omitempty"`
@@ -127,7 +129,7 @@ func summarize(c config.Config) checked {
 		Streams: &streamsReport{
 			SubjectPrefix: c.Streams.Prefix, Partitions: c.Streams.Partitions, Replicas: c.Streams.Replicas, Storage: c.Streams.Storage,
 		},
-		HTTP: cmp.Or(c.HTTP.Listen, "off"),
+		HTTP: cmp.Or(c.HTTP.Listen, "off"), Warnings: c.Warnings(),
 	}
 	for _, entry := range c.Modules {
 		s.Modules = append(s.Modules, reportModule(entry, c.Worker.RouterTimeout))
@@ -192,4 +194,7 @@ func (p *program) showSummary(s checked) {
 		row("modules", "none: nobody receives anything")
 	}
 	_ = w.Flush()
+	for _, warning := range s.Warnings {
+		p.say("! %s", terminal.Escape(warning))
+	}
 }

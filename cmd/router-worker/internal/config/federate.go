@@ -115,14 +115,21 @@ func (k FederateKey) Validate() error {
 	)
 }
 
-// CheckKeys returns nil where each of server_names has a key, and no other server.
-// The error joins a *fault.Field for each.
-func (c Config) CheckKeys() error {
+// checkKeyServers finds keys of servers that are not local.
+func (c Config) checkKeyServers() error {
 	var faults []error
 	for i, key := range c.Federate.Keys {
-		faults = append(faults, fault.Check(slices.Contains(c.ServerNames, key.ServerName),
+		known := key.ServerName.IsZero() || len(c.ServerNames) == 0 // else there is a fault already
+		faults = append(faults, fault.Check(known || slices.Contains(c.ServerNames, key.ServerName),
 			fmt.Sprintf("federate.keys[%d].server_name", i), key.ServerName.String(), fmt.Sprintf("one of %v, the server_names", c.ServerNames)))
 	}
+	return errors.Join(faults...)
+}
+
+// CheckKeys returns nil where each of server_names has a key. The error joins a
+// *fault.Field for each that has none.
+func (c Config) CheckKeys() error {
+	var faults []error
 	for _, server := range c.ServerNames {
 		has := slices.ContainsFunc(c.Federate.Keys, func(k FederateKey) bool { return k.ServerName == server })
 		faults = append(faults, fault.Check(has, "federate.keys", nil, fmt.Sprintf("a key of %v, one of server_names", server)))

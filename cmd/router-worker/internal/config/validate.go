@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,20 +38,28 @@ func (c Config) Validate() error {
 // checkTogether finds values that are in bounds but do not fit each other.
 func (c Config) checkTogether() error {
 	streams := c.Streams
-	if alone := errors.Join(streams.Validate(), c.Worker.Validate()); alone != nil {
-		return nil //nolint:nilerr // Validate reports these faults; out of bounds, values need not fit
+	alone := fault.Fields(errors.Join(fault.Under("streams", streams.Validate()), fault.Under("worker", c.Worker.Validate())))
+	// Values that are out of bounds need not fit: they have a fault of their own.
+	unless := func(err error, paths ...string) error {
+		if slices.ContainsFunc(alone, func(f *fault.Field) bool { return slices.Contains(paths, f.Path) }) {
+			return nil
+		}
+		return err
 	}
 	return errors.Join(
-		c.Federate.checkShards(streams.Deliveries.Shards),
-		fault.Under("nats.inbox_prefix", c.NATS.InboxPrefix.ValidateBeside(streams.Prefix)),
-		fault.Under("worker.queries", c.Worker.Queries.ValidateBeside(streams.Prefix)),
-		fault.Check(streams.Deliveries.MaxDeliveryBytes >= streams.Updates.MaxUpdateBytes+envelopeBytes,
+		c.checkKeyServers(),
+		unless(c.Federate.checkShards(streams.Deliveries.Shards), "streams.deliveries.shards"),
+		unless(fault.Under("nats.inbox_prefix", c.NATS.InboxPrefix.ValidateBeside(streams.Prefix)), "streams.subject_prefix"),
+		unless(fault.Under("worker.queries", c.Worker.Queries.ValidateBeside(streams.Prefix)), "streams.subject_prefix"),
+		unless(fault.Check(streams.Deliveries.MaxDeliveryBytes >= streams.Updates.MaxUpdateBytes+envelopeBytes,
 			"streams.deliveries.max_delivery_bytes", streams.Deliveries.MaxDeliveryBytes,
 			fmt.Sprintf("at least %d: streams.updates.max_update_bytes and %d around it, so that every update fits in a delivery",
 				streams.Updates.MaxUpdateBytes+envelopeBytes, envelopeBytes)),
-		fault.Check(c.Worker.RetryLimit < streams.Updates.MaxAge,
+			"streams.deliveries.max_delivery_bytes", "streams.updates.max_update_bytes"),
+		unless(fault.Check(c.Worker.RetryLimit < streams.Updates.MaxAge,
 			"worker.retry_limit", c.Worker.RetryLimit,
 			fmt.Sprintf("less than %v, streams.updates.max_age, so that no update expires while its partition waits", streams.Updates.MaxAge)),
+			"worker.retry_limit", "streams.updates.max_age"),
 	)
 }
 

@@ -37,6 +37,9 @@ func (p Process) Run(ctx context.Context) error {
 	c.Worker.ID = cmp.Or(c.Worker.ID, rand.Text()[:8])
 	p.Log.Info("starting", "version", p.Version, "worker", c.Worker.ID, "config_hash", config.Hash(c),
 		"modules", len(c.Modules), "nats", c.NATS.URL)
+	for _, warning := range c.Warnings() {
+		p.Log.Warn("the configuration has what can never work", "warning", warning)
+	}
 	answering, err := QueryConnectOptions(c.NATS)
 	if err != nil {
 		return err
