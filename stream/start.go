@@ -116,7 +116,7 @@ func (w *Worker) explain(ctx context.Context, err error) error {
 func (w *Worker) giveUp(err error, spent, limit time.Duration) error {
 	denied := w.nc.LastError()
 	switch {
-	case errors.Is(err, ErrRefused), final(err):
+	case errors.Is(err, ErrRefused), final(err), permanent(err):
 		return err
 	case errors.Is(denied, nats.ErrPermissionViolation):
 		return fmt.Errorf("permission denied: %w: %w", err, denied)

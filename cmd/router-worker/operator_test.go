@@ -161,6 +161,11 @@ func TestCredentialsOfQueriesThatLackSomething(t *testing.T) {
 	if got := p.stderr.String(); !strings.Contains(got, "nats.queries.credentials: open "+missing) {
 		t.Errorf("run says %s, want that it cannot open the file", got)
 	}
+	stranger := newAccount(t, "STRANGER").credentials(t, ">", ">")
+	p = expect(t, 1, "", append(env, "ROUTER_WORKER_NATS_QUERIES_CREDENTIALS="+stranger), "run")
+	if got := p.stderr.String(); !strings.Contains(got, "connect for queries: nats: Authorization Violation") {
+		t.Errorf("run says %s, want that the server refuses the connection for queries", got)
+	}
 	if err := os.Chmod(all, 0o644); err != nil { //nolint:gosec // So that the worker warns of it.
 		t.Fatal(err)
 	}
