@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 )
 
 // pack is a package whose code is changed.
@@ -26,8 +28,9 @@ type pack struct {
 	DepOnly    bool   // nobody asked for it
 	Module     *struct{ Dir string }
 
-	files   []*file
+	files   []*file // that are changed
 	mutants []*mutant
+	name    string
 }
 
 // file is one of its files.
@@ -40,8 +43,9 @@ type file struct {
 	changed []byte // source with all mutants in it
 }
 
-// load returns the packages that patterns name.
-func load(ctx context.Context, patterns []string) ([]*pack, error) {
+// load returns the packages that patterns name, with mutants of the files that only
+// matches.
+func load(ctx context.Context, only *regexp.Regexp, patterns []string) ([]*pack, error) {
 	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export,DepOnly,Module"}, patterns...)
 	output, err := exec.CommandContext(ctx, "go", args...).Output() //nolint:gosec // The patterns come from who runs this.
 	if err != nil {
@@ -62,7 +66,7 @@ func load(ctx context.Context, patterns []string) ([]*pack, error) {
 		if p.DepOnly {
 			continue
 		}
-		if err := p.parse(exports); err != nil {
+		if err := p.parse(exports, only); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.ImportPath, err)
 		}
 		packages = append(packages, p)
@@ -77,7 +81,7 @@ func stderrOf(err error) string {
 }
 
 // parse reads the files of p. Those it imports came before it.
-func (p *pack) parse(exports map[string]string) error {
+func (p *pack) parse(exports map[string]string, only *regexp.Regexp) error {
 	set := token.NewFileSet()
 	var syntax []*ast.File
 	for _, name := range p.GoFiles {
@@ -101,9 +105,10 @@ func (p *pack) parse(exports map[string]string) error {
 		return err
 	}
 	c := &changer{set: set, info: info, pkg: checked}
+	p.files = slices.DeleteFunc(p.files, func(f *file) bool { return !only.MatchString(f.name) })
 	for _, f := range p.files {
 		c.change(f)
 	}
-	p.mutants = c.mutants
+	p.mutants, p.name = c.mutants, checked.Name()
 	return nil
 }

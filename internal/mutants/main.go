@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"time"
 )
 
@@ -23,6 +24,8 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
+	only := flags.String("only", "", "files to change, as a pattern of their names")
+	tests := flags.String("run", "", "tests to run, as a pattern")
 	skip := flags.String("skip", "", "tests to leave out: those that count what the changes add to all code, such as allocations")
 	equivalent := flags.String("equivalent", "", "file that lists mutants that no test can find")
 	least := flags.Float64("least", 100, "percent of the mutants of each package that tests must find")
@@ -34,14 +37,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	packages, err := load(ctx, flags.Args())
+	files, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	packages, err := load(ctx, files, flags.Args())
 	if err != nil {
 		return err
 	}
 	bad := false
 	for _, p := range packages {
 		began := time.Now()
-		mutants, err := p.test(ctx, *workers, *skip)
+		mutants, err := p.test(ctx, *workers, "-test.run", *tests, "-test.skip", *skip)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.ImportPath, err)
 		}

@@ -71,6 +71,8 @@ func TestMutants(t *testing.T) {
 		{name: "more than there are", tests: []string{weakTest}, args: []string{"-least", "90"}, want: lives},
 		{name: "one is equivalent", tests: []string{weakTest, boundTest}, listed: lives + " // zero adds nothing", ok: true, want: "1 equivalent, 0 live: 100.0 %"},
 		{name: "another one is listed", tests: []string{weakTest, boundTest}, listed: lives + " // zero\nsum.go Sum: sum += n ->  // no", want: "lists what is no mutant that lives: sum.go Sum: sum += n ->"},
+		{name: "another file", tests: []string{weakTest}, args: []string{"-only", "other"}, ok: true, want: "0 mutants"},
+		{name: "another test", tests: []string{weakTest, boundTest}, args: []string{"-run", "Bounded"}, want: "lives: " + lives},
 		{name: "a reason is missing", tests: []string{weakTest}, listed: lives, want: "line 1: no reason"},
 		{name: "the tests fail", code: strings.Replace(code, "n > 0", "n < 0", 1), tests: []string{weakTest}, want: "the tests fail without a mutant"},
 		{

@@ -34,8 +34,8 @@ const (
 	leastBudget = 5 * time.Second
 )
 
-// test finds out which mutants of p live.
-func (p *pack) test(ctx context.Context, workers int, skip string) ([]*mutant, error) {
+// test finds out which mutants of p live while its tests run with args.
+func (p *pack) test(ctx context.Context, workers int, args ...string) ([]*mutant, error) {
 	if len(p.mutants) == 0 {
 		return nil, nil
 	}
@@ -48,7 +48,7 @@ func (p *pack) test(ctx context.Context, workers int, skip string) ([]*mutant, e
 	if err != nil {
 		return nil, err
 	}
-	t.skip, t.budget = skip, time.Hour
+	t.args, t.budget = append([]string{"-test.failfast"}, args...), time.Hour
 	began := time.Now()
 	if output, ok := t.passes(ctx, 0); !ok {
 		return nil, fmt.Errorf("the tests fail without a mutant: %s", output)
@@ -61,7 +61,7 @@ func (p *pack) test(ctx context.Context, workers int, skip string) ([]*mutant, e
 // tester is the tests of a package with all mutants in it.
 type tester struct {
 	binary, dir string
-	skip        string
+	args        []string
 	budget      time.Duration // for one run
 }
 
@@ -77,7 +77,7 @@ func (p *pack) compile(ctx context.Context, dir string) (*tester, error) {
 			return nil, err
 		}
 	}
-	if err := put(filepath.Join(p.Dir, "mutant_chosen.go"), fmt.Appendf(nil, chooser, p.files[0].syntax.Name.Name)); err != nil {
+	if err := put(filepath.Join(p.Dir, "mutant_chosen.go"), fmt.Appendf(nil, chooser, p.name)); err != nil {
 		return nil, err
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
@@ -124,7 +124,7 @@ func (t *tester) all(ctx context.Context, workers int, mutants []*mutant) {
 func (t *tester) passes(ctx context.Context, number int) (output []byte, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, t.budget)
 	defer cancel()
-	command := exec.CommandContext(ctx, t.binary, "-test.failfast", "-test.skip", t.skip) //nolint:gosec // It is the tests that we compiled.
+	command := exec.CommandContext(ctx, t.binary, t.args...) //nolint:gosec // It is the tests that we compiled.
 	command.Dir, command.Env = t.dir, append(os.Environ(), "MUTANT="+strconv.Itoa(number))
 	output, err := command.CombinedOutput()
 	return output, err == nil || errors.Is(err, exec.ErrWaitDelay)
