@@ -120,10 +120,10 @@ func TestFloodIsBounded(t *testing.T) {
 		c.Streams.Deliveries.MaxAge = 2 * time.Second
 	})
 	w := s.start(t, toEach(t, alice))
-	garbage := strings.Repeat("x", 60<<10)
+	garbage := strings.Repeat("x", 20<<10) // Its dead letters fill 1 MiB to 97 %.
 	marks := make(map[uint64]bool)
 	for i := range 10 {
-		for range 6 {
+		for range 18 {
 			s.publishRaw(t, s.subjects.Update(presence.MustUserID("@flood:example.com")), garbage, nil)
 		}
 		last := s.publish(t, bob, i)
@@ -141,5 +141,6 @@ func TestFloodIsBounded(t *testing.T) {
 			t.Errorf("stream %s has %d bytes, want at most 1 MiB", name, state.Bytes)
 		}
 	}
+	s.awaitWarning(t, "tream PRESENCE_DEAD is full")
 	w.stop(t)
 }
