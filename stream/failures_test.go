@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/presence-router/presence-router/internal/natsserver"
@@ -19,6 +21,7 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // documented is a row of the table of failures in docs/operating.md. What stands in
@@ -211,6 +214,12 @@ func failures() []failure {
 		}},
 		{name: "no room for a stream", config: inFile, harm: noRoom},
 		{name: "router fails", routers: failingRouter, harm: publishOne},
+		{name: "router hangs", routers: hangingRouter, harm: publishOne},
+		{name: "partition taken over", config: func(c *stream.Config) { c.Worker.TTL = time.Minute }, harm: func(t *testing.T, g *failing) {
+			t.Helper()
+			g.takeOver(t)
+			g.publish(t, bob, 1)
+		}},
 		{name: "dead letters", harm: func(t *testing.T, g *failing) {
 			t.Helper()
 			g.publishRaw(t, g.subjects.Update(presence.MustUserID(bob)), "nonsense", nil)
@@ -240,7 +249,7 @@ func failures() []failure {
 		}},
 		{name: "workers configured otherwise", harm: func(t *testing.T, g *failing) {
 			t.Helper()
-			g.site.start(t, toEach(t, alice), stream.WithIdentity("v1", "bbb"))
+			g.start(t, toEach(t, alice), stream.WithIdentity("v1", "bbb"))
 		}},
 	}
 	for _, name := range []string{"PRESENCE_UPDATES", "PRESENCE_DELIVERIES", "KV_PRESENCE_WORKERS", "PRESENCE_DEAD", "PRESENCE_STATE"} {
@@ -287,6 +296,28 @@ func behindProxy(t *testing.T, g *failing) {
 func failingRouter(t *testing.T) []routing.Registration {
 	t.Helper()
 	return besides(t, routing.Retry, func(context.Context, states) (answer, error) { return nil, errors.New("not yet") })
+}
+
+// hangingRouter hangs until the test ends.
+func hangingRouter(t *testing.T) []routing.Registration {
+	t.Helper()
+	h := newHeld()
+	t.Cleanup(func() { close(h.release) })
+	return []routing.Registration{registration(h.router(t))}
+}
+
+// takeOver writes the checkpoint of partition 0 as another worker does that claims it.
+func (g *failing) takeOver(t *testing.T) {
+	t.Helper()
+	mine, _ := g.checkpoint(t, 0)
+	mine.Worker, mine.Commit = "other", "other-claim-1"
+	message := &nats.Msg{
+		Subject: g.subjects.Checkpoint(0), Data: wire.AppendCheckpoint(nil, mine),
+		Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}, jetstream.MsgTTLHeader: {"never"}},
+	}
+	if _, err := g.js.PublishMsg(t.Context(), message); err != nil {
+		t.Error(err)
+	}
 }
 
 // noRoom starts the worker again with a stream that is larger than the server.
