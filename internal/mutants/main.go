@@ -58,9 +58,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 	}
-	for key := range known.unmet(packages) {
+	for key := range known.gone(packages) {
 		bad = true
-		if _, err := fmt.Fprintf(out, "%s lists what is no mutant that lives: %s\n", *equivalent, key); err != nil {
+		if _, err := fmt.Fprintf(out, "%s lists what is no mutant: %s\n", *equivalent, key); err != nil {
 			return err
 		}
 	}

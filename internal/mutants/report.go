@@ -29,7 +29,7 @@ func report(name string, mutants []*mutant, known known, took time.Duration) (te
 	return b.String(), percent
 }
 
-// known is mutants that change nothing a test can see, by key, with whether they were met.
+// known is mutants that change nothing a test can see, by key.
 type known map[string]bool
 
 // readKnown reads a file of lines "file function: from -> to // reason". Without a name
@@ -51,32 +51,29 @@ func readKnown(name string) (known, error) {
 		if at < 0 {
 			return nil, fmt.Errorf("%s, line %d: no reason in %q", name, n+1, line)
 		}
-		k[strings.TrimSpace(line[:at])] = false
+		k[strings.TrimSpace(line[:at])] = true
 	}
 	return k, nil
 }
 
-func (k known) excuses(m *mutant) bool {
-	key := strings.TrimSpace(m.key())
-	if _, listed := k[key]; !listed {
-		return false
-	}
-	k[key] = true
-	return true
-}
+func (k known) excuses(m *mutant) bool { return k[strings.TrimSpace(m.key())] }
 
-// unmet yields what is listed of the packages and did not live.
-func (k known) unmet(packages []*pack) iter.Seq[string] {
+// gone yields what is listed of the packages and is no mutant of them. One that a test
+// found may be so because the machine is busy.
+func (k known) gone(packages []*pack) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		files := make(map[string]bool)
+		files, mutants := make(map[string]bool), make(map[string]bool)
 		for _, p := range packages {
 			for _, f := range p.files {
 				files[f.name] = true
 			}
+			for _, m := range p.mutants {
+				mutants[strings.TrimSpace(m.key())] = true
+			}
 		}
-		for key, met := range k {
+		for key := range k {
 			file, _, _ := strings.Cut(key, " ")
-			if files[file] && !met && !yield(key) {
+			if files[file] && !mutants[key] && !yield(key) {
 				return
 			}
 		}

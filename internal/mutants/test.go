@@ -30,7 +30,7 @@ var ` + chosen + ` = func() int {
 
 // patience is what a test with a mutant may take longer than one without.
 const (
-	patience    = 3
+	patience    = 5
 	leastBudget = 5 * time.Second
 )
 
