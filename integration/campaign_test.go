@@ -30,6 +30,7 @@ type campaign struct {
 	servers  int           // 0 for 3
 	replicas int           // of the streams, 0 for as many as there are servers
 	amid     bool          // whether nemeses strike in the middle of batches
+	skewed   bool          // whether the clocks of workers may jump
 	window   time.Duration // how long they strike
 	each     bool          // whether each strikes at least once, however long that takes
 
@@ -42,18 +43,34 @@ func campaigns(e effort) []campaign {
 	together := campaign{name: "together", nemeses: nemeses(), window: e.window(shortCampaign, 30), each: e.full(), patience: commitTimeout}
 	alone := together
 	alone.name, alone.replicas = "together, one replica", 1
-	alone.nemeses, alone.amid = append(nemeses(), amidNemeses()...), true // Units go by fast ingest.
+	alone.nemeses, alone.amid = append(append(nemeses(), amidNemeses()...), repartitions()), true // Units go by fast ingest.
 	if !e.full() {
 		return []campaign{together, alone}
 	}
+	together.skewed, alone.skewed = true, true
+	together.nemeses = append(together.nemeses, jumps())
+	alone.nemeses = append(alone.nemeses, jumps())
+	return append(solitary(e), together, alone)
+}
+
+// solitary is a campaign for each nemesis alone. Every other one, which are the others
+// with the next seed, goes on while the number of partitions changes.
+func solitary(e effort) []campaign {
 	var all []campaign
-	for _, n := range nemeses() {
-		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout})
+	for _, n := range append(nemeses(), jumps()) {
+		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, skewed: n.lane == clocks})
 	}
 	for _, n := range amidNemeses() {
-		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, replicas: 1, amid: true, window: e.window(0, 4), each: true, patience: commitTimeout})
+		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, replicas: 1, amid: true})
 	}
-	return append(all, together, alone)
+	for i := range all {
+		c := &all[i]
+		c.window, c.each, c.patience = e.window(0, 4), true, commitTimeout
+		if (uint64(i)+e.seed)%2 == 0 {
+			c.name, c.replicas, c.nemeses = c.name+" amid changes of partitions", 1, append(c.nemeses, repartitions())
+		}
+	}
+	return all
 }
 
 // lonelyCampaigns is campaigns on one server that is in no cluster: where there is
@@ -66,8 +83,8 @@ func lonelyCampaigns(e effort) []campaign {
 		if together.nemeses = lonelyNemeses(forgets); !e.full() {
 			together.nemeses = []nemesis{{"kill a worker", processes, killWorker}, {"fill the disk", servers, fillDisk}, forgets}
 		}
-		if forgets.name == updatesCut { // Deliveries that are cut off after a purge cannot come again.
-			together.nemeses = append(together.nemeses, purge)
+		if forgets.name == updatesCut { // Deliveries that are cut off after a purge, or a change of partitions, cannot come again.
+			together.nemeses = append(together.nemeses, purge, repartitions())
 		}
 		all = append(all, together)
 	}
@@ -88,7 +105,7 @@ func (c campaign) run(t *testing.T, e effort, binary string) report {
 	l := newLoad(numbers, campaignUsers, 3)
 	l.widen(campaignWide)
 	tune := tuned(e, numbers)
-	tune.servers, tune.amid = cmp.Or(c.servers, fleetSize), c.amid
+	tune.servers, tune.amid, tune.skewed = cmp.Or(c.servers, fleetSize), c.amid, c.skewed
 	tune.replicas = cmp.Or(c.replicas, tune.servers)
 	if tune.servers == 1 {
 		tune.disk = diskRoom + diskGrowth*int64(c.window/time.Second)
@@ -236,11 +253,24 @@ func runCampaigns(t *testing.T, e effort, campaigns []campaign) {
 	t.Helper()
 	for _, c := range campaigns {
 		t.Run(c.name, func(t *testing.T) {
-			r := c.run(t, e, binaries.worker)
+			r := c.run(t, e, binaryFor(t, c))
 			t.Log(r)
 			if !r.ok() {
 				t.Error("the router broke its promises")
 			}
 		})
 	}
+}
+
+// binaryFor returns the program of the workers of a campaign.
+func binaryFor(t *testing.T, c campaign) string {
+	t.Helper()
+	if !c.skewed {
+		return binaries.worker
+	}
+	binary, err := buildSkewed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
 }

@@ -100,7 +100,10 @@ func (d *deployment) start(over ...settings) *workerProcess {
 	}
 	var environ []string
 	for name, value := range all {
-		environ = append(environ, "ROUTER_WORKER_"+name+"="+value)
+		if name != clockFile {
+			name = "ROUTER_WORKER_" + name
+		}
+		environ = append(environ, name+"="+value)
 	}
 	return startProcess(d.t, d.binary, id, environ, "run", "--config", d.config)
 }

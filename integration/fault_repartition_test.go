@@ -48,6 +48,45 @@ func TestFaultRepartition(t *testing.T) {
 	c.verify(t, integration.Check, published)
 }
 
+// TestFaultRepartitionWithoutWorkers changes the number of partitions while no worker
+// is there. A single update that nobody has routed, the last one of its partition, holds
+// the change up until workers come; if nothing is left, it needs none.
+func TestFaultRepartitionWithoutWorkers(t *testing.T) {
+	t.Parallel()
+	e := newEffort(t)
+	l := newLoad(e.numbers(t), 500, 3)
+	d := deploy(t, l)
+	d.startReady().terminate(syscall.SIGTERM) // makes the streams
+	checkpoints := d.watch(ignore)
+	var published []integration.Update
+	for _, n := range []int{24, 8} {
+		worker := d.start()
+		published = append(published, l.updates(1_000)...)
+		two := []integration.Update{l.update(l.users[0]), l.update(l.users[0])}
+		d.publish(published[len(published)-1_000:])
+		d.publish(two[:1])
+		d.awaitCommitted()
+		worker.kill()
+		d.publish(two[1:])
+		published = append(published, two...)
+		d.command("topology", "repartition", strconv.Itoa(n), "--wait", "500ms").awaitExit(1)
+		published = append(published, d.nudge(l)...)
+		late := d.start()
+		d.repartition(n)
+		d.awaitCommitted()
+		late.kill()
+	}
+	d.repartition(partitions)
+	published = append(published, d.nudge(l)...)
+	last := d.startReady()
+	d.awaitCommitted()
+	last.terminate(syscall.SIGTERM)
+
+	c := d.collect(0)
+	c.Checkpoints = checkpoints()
+	c.verify(t, integration.Check, published)
+}
+
 // repartition runs the command, which is to work out.
 func (d *deployment) repartition(n int) {
 	d.t.Helper()

@@ -46,7 +46,8 @@ type fleet struct {
 // member is a place for a worker, which has one process after the other.
 type member struct {
 	link    *integration.Link
-	amid    *amid // nil unless the campaign strikes batches
+	amid    *amid  // nil unless the campaign strikes batches
+	clock   string // path of what is wrong with the clock of its workers, "" where they cannot be wrong
 	process *workerProcess
 }
 
@@ -93,18 +94,25 @@ func (f *fleet) place() *member {
 	for i, s := range f.cluster.Servers {
 		urls[i] = s.URL()
 	}
-	if !f.tuning.amid {
-		return &member{link: newLink(f.t, urls...)}
+	m := &member{}
+	if f.tuning.amid {
+		m.amid = new(amid)
+		urls = m.amid.urls(f.t, urls)
 	}
-	m := &member{amid: new(amid)}
-	m.link = newLink(f.t, m.amid.urls(f.t, urls)...)
+	if f.tuning.skewed {
+		m.clock = filepath.Join(f.t.TempDir(), "clock")
+		if err := m.setClock(0); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	m.link = newLink(f.t, urls...)
 	return m
 }
 
 // restart starts a worker at a place that has none.
 func (f *fleet) restart(m *member) {
 	f.t.Helper()
-	m.process = f.start(settings{"NATS_URL": m.link.URL()})
+	m.process = f.start(settings{"NATS_URL": m.link.URL(), clockFile: m.clock})
 	m.process.mostLines = 10 * maxLogLines
 	f.workers = append(f.workers, m.process)
 }

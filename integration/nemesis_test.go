@@ -19,6 +19,8 @@ const (
 	servers
 	links
 	streams // what they hold
+	clocks  // of workers
+	layouts // of partitions
 	lanes
 )
 

@@ -16,6 +16,7 @@ type tuning struct {
 	commitTimeout      time.Duration
 	checkpointInterval time.Duration
 	batch              int
+	skewed             bool // whether the clocks of workers may jump
 	amid               bool // whether nemeses strike in the middle of batches
 }
 
