@@ -214,6 +214,19 @@ func failures() []failure {
 		}},
 		{name: "no room for a stream", config: inFile, harm: noRoom},
 		{name: "router fails", routers: failingRouter, harm: publishOne},
+		{name: "credentials refused", harm: func(t *testing.T, g *failing) {
+			t.Helper()
+			g.connectThrough(t, func(frame []byte) ([]byte, verdict) {
+				return append(frame, "-ERR 'Authorization Violation'\r\n"...), pass
+			})
+		}},
+		{name: "nats-server too old", harm: func(t *testing.T, g *failing) {
+			t.Helper()
+			version := regexp.MustCompile(`"version":"[^"]*"`)
+			g.connectThrough(t, func(frame []byte) ([]byte, verdict) {
+				return version.ReplaceAll(frame, []byte(`"version":"2.11.9"`)), pass
+			})
+		}},
 		{name: "router hangs", routers: hangingRouter, harm: publishOne},
 		{name: "partition taken over", config: func(c *stream.Config) { c.Worker.TTL = time.Minute }, harm: func(t *testing.T, g *failing) {
 			t.Helper()
@@ -296,6 +309,18 @@ func behindProxy(t *testing.T, g *failing) {
 func failingRouter(t *testing.T) []routing.Registration {
 	t.Helper()
 	return besides(t, routing.Retry, func(context.Context, states) (answer, error) { return nil, errors.New("not yet") })
+}
+
+// connectThrough connects as a worker does that starts, and keeps what it ends with as the
+// process writes it to its log.
+func (g *failing) connectThrough(t *testing.T, fromServer func([]byte) ([]byte, verdict)) {
+	t.Helper()
+	_, err := stream.Connect(t.Context(), startProxy(t, g.url, &proxy{fromServer: fromServer}), g.worker.log.logger())
+	if err == nil {
+		t.Error("Connect = nil, want an error")
+		return
+	}
+	g.worker.log.logger().Error("the process ends", "error", err)
 }
 
 // hangingRouter hangs until the test ends.
