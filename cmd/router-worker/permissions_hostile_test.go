@@ -25,19 +25,19 @@ type besieged struct {
 
 	admin      jetstream.JetStream
 	homeserver jetstream.JetStream
-	asked      int // whether the worker goes on
+	api        string // what the subjects of the JetStream API begin with outside the router's account
+	asked      int    // whether the worker goes on
 }
 
 // besiege starts a worker, with deliveries that are read and a durable that has not
 // acknowledged one.
-func besiege(t *testing.T) *besieged {
+func besiege(t *testing.T, g *guarded) *besieged {
 	t.Helper()
-	g := runGuarded(t, false)
 	expect(t, 0, "", g.as("operator"), "topology", "apply")
 	startWorker(t, append(g.as("worker"), `ROUTER_WORKER_MODULES=[{module: static, config: {routes: [
 		{recipients: ["@alice:example.com", "@eva:island.example"], users: ["@bob:example.com"]},
 		{recipients: ["@prober:example.com"], users: ["@probe:example.com"]}]}}]`))
-	b := &besieged{guarded: g, admin: natstest.JetStream(t, g.connect(t, "admin")), homeserver: natstest.JetStream(t, g.connect(t, "homeserver"))}
+	b := &besieged{guarded: g, api: apiPrefix, admin: natstest.JetStream(t, g.connect(t, "admin")), homeserver: natstest.JetStream(t, g.connect(t, "homeserver"))}
 	for _, user := range []string{"feed", "federate", "archive"} {
 		if _, err := b.admin.CreateConsumer(t.Context(), "PRESENCE_DELIVERIES", jetstream.ConsumerConfig{
 			Name: user, FilterSubject: filterOf(user), AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour,
@@ -85,7 +85,7 @@ func (b *besieged) wantGoesOn(t *testing.T) {
 // the streams and the consumers of others stay as they are and the worker goes on.
 func TestPermissionsRefuse(t *testing.T) {
 	t.Parallel()
-	b := besiege(t)
+	b := besiege(t, runGuarded(t, false))
 	for _, user := range slices.Concat(insiders, outsiders) {
 		t.Run(user, func(t *testing.T) {
 			before := b.state(t, user)
@@ -112,6 +112,33 @@ func wantSame(t *testing.T, before, after []string) {
 			t.Errorf("after the attack this is new: %s", line)
 		}
 	}
+}
+
+// TestPermissionsInOneAccount has all users in one account: the same is denied, but a
+// reply subject has the server store what it answers.
+func TestPermissionsInOneAccount(t *testing.T) {
+	t.Parallel()
+	b := besiege(t, runAccounts(t, oneAccount(t), false))
+	b.api = "$JS.API"
+	for _, user := range outsiders {
+		b.wantDenied(t, user)
+	}
+	b.wantGoesOn(t)
+	for user, subject := range map[string]string{
+		"homeserver": "presence.update.example%2Ecom.mallory", "alice": "$JS.API.STREAM.INFO.PRESENCE_DELIVERIES",
+	} {
+		forged := "presence.deliver.local.3.example%2Ecom." + user
+		if err := b.connect(t, user).PublishRequest(subject, forged, nil); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error {
+			if natstest.Count(t, b.admin, "PRESENCE_DELIVERIES", forged) == 0 {
+				return fmt.Errorf("the answer to %s is not stored: the page can say better of one account", subject)
+			}
+			return nil
+		})
+	}
+	b.wantGoesOn(t)
 }
 
 // TestWiderPermissionsAreNoticed widens each line of the page that lets somebody
@@ -153,7 +180,9 @@ func (b *besieged) wantDenied(t *testing.T, user string) {
 	nc := b.connect(t, user)
 	var want []string
 	for _, target := range targets() {
-		if slices.ContainsFunc(entitled(user), func(own string) bool { return server.SubjectMatchesFilter(target, own) }) {
+		if slices.ContainsFunc(entitled(user), func(own string) bool {
+			return server.SubjectMatchesFilter(target, strings.Replace(own, apiPrefix, b.api, 1))
+		}) {
 			continue
 		}
 		want = append(want, "publish "+target)

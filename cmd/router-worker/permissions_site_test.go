@@ -34,7 +34,13 @@ type guarded struct {
 // notes what is denied, and with isTraced also what users do, which takes time.
 func runGuarded(tb testing.TB, isTraced bool) *guarded {
 	tb.Helper()
-	options, seed := guardedOptions(tb)
+	return runAccounts(tb, pageAccounts(tb), isTraced)
+}
+
+// runAccounts is runGuarded with other accounts.
+func runAccounts(tb testing.TB, accounts string, isTraced bool) *guarded {
+	tb.Helper()
+	options, seed := optionsOf(tb, accounts)
 	options.Host, options.Port, options.NoSigs = "127.0.0.1", server.RANDOM_PORT, true
 	s, err := server.NewServer(options)
 	if err != nil {
@@ -56,9 +62,9 @@ func runGuarded(tb testing.TB, isTraced bool) *guarded {
 
 var passwordVariable = regexp.MustCompile(`\$(\w+_PASSWORD)`)
 
-// guardedOptions returns the options of the server, and the seed of the nkey that it
+// optionsOf returns the options of a server with accounts, and the seed of the nkey that it
 // knows. Each password is "secret".
-func guardedOptions(tb testing.TB) (options *server.Options, seed string) {
+func optionsOf(tb testing.TB, accounts string) (options *server.Options, seed string) {
 	tb.Helper()
 	pair, err := nkeys.CreateUser()
 	if err != nil {
@@ -66,22 +72,37 @@ func guardedOptions(tb testing.TB) (options *server.Options, seed string) {
 	}
 	public, publicErr := pair.PublicKey()
 	private, privateErr := pair.Seed()
-	options, err = server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb, public)))
+	options, err = server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb, accounts, public)))
 	if err := errors.Join(publicErr, privateErr, err); err != nil {
 		tb.Fatal(err)
 	}
 	return options, string(private)
 }
 
-// guardedConfig returns the configuration with the blocks of the page.
-func guardedConfig(tb testing.TB, nkey string) string {
+// pageAccounts returns the blocks of the page, with the admin.
+func pageAccounts(tb testing.TB) string {
 	tb.Helper()
 	accounts := strings.Join(permissionBlocks(tb), "\n")
 	const users = "ROUTER {\n  jetstream: enabled\n  users: [\n"
 	if strings.Count(accounts, users) != 1 {
 		tb.Fatalf("the page does not have %q once", users)
 	}
-	accounts = strings.Replace(accounts, users, users+"    {user: admin, password: secret}\n", 1)
+	return strings.Replace(accounts, users, users+"    {user: admin, password: secret}\n", 1)
+}
+
+var userEntry = regexp.MustCompile(`(?s) {4}\{(user|nkey): .*?\}+\n`)
+
+// oneAccount returns the users of the page in one account, as the page says that their
+// lists are then.
+func oneAccount(tb testing.TB) string {
+	tb.Helper()
+	users := strings.Join(userEntry.FindAllString(pageAccounts(tb), -1), "")
+	users = strings.NewReplacer(apiPrefix, "$JS.API", `"_R_.>"`, `"_R_.>", "_INBOX.>"`).Replace(users)
+	return "ROUTER {\n  jetstream: enabled\n  users: [\n" + users + "  ]\n}\n"
+}
+
+func guardedConfig(tb testing.TB, accounts, nkey string) string {
+	tb.Helper()
 	var config strings.Builder
 	fmt.Fprintf(&config, "jetstream { store_dir: %q }\nQUERIES_NKEY: %s\n", tb.TempDir(), nkey)
 	for _, variable := range passwordVariable.FindAllStringSubmatch(accounts, -1) {
@@ -143,7 +164,7 @@ const nkeyUser = "queries"
 // permittedUsers returns the users of the page.
 func permittedUsers(tb testing.TB) []permitted {
 	tb.Helper()
-	options, _ := guardedOptions(tb)
+	options, _ := optionsOf(tb, pageAccounts(tb))
 	var users []permitted
 	for _, u := range options.Users {
 		if u.Permissions != nil { // the admin has none
