@@ -217,7 +217,7 @@ func TestOutageHasWordsOfItsOwn(t *testing.T) {
 	}
 }
 
-// An end that was told late is told once.
+// An end that was told late is told once, and counts: the next one has to wait as well.
 func TestLateEndIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -231,6 +231,12 @@ func TestLateEndIsToldOnce(t *testing.T) {
 		s.want(t, 2*wait.MaxEnds+2, goes)
 		s.Close()
 		s.want(t, 2*wait.MaxEnds+2, goes)
+		s.Failed(errNoResponders)
+		s.Ended()
+		s.want(t, 2*wait.MaxEnds+3, stands)
+		wait.Pause(t.Context(), wait.Reminder/wait.MaxEnds)
+		synctest.Wait()
+		s.want(t, 2*wait.MaxEnds+4, goes)
 	})
 }
 
