@@ -198,6 +198,35 @@ func TestStatesOfOthersStayLocal(t *testing.T) {
 	}
 }
 
+func TestStatesThatNobodyMayHaveAreRefused(t *testing.T) {
+	ours := at(1, "bob", 1)
+	theirs := presence.UserState{UserID: id("@carl:somewhere.org"), State: presence.Online, LastActive: 2}.FromUpdate(nil, 2)
+	others := presence.UserState{UserID: id("@eve:matrix.org"), State: presence.Online, LastActive: 3}.FromUpdate(nil, 5)
+	foreign := presence.UserState{UserID: id("@eve:matrix.org"), State: presence.Online, LastActive: 7}
+	zoe, alice := id("@zoe:matrix.org"), local("alice")
+	isLocal := func(server presence.ServerName) bool { return server == presence.MustServerName("example.com") }
+	for _, tt := range []struct {
+		name  string
+		route routes
+		want  []uint64
+	}{
+		{"one", routes{zoe: {theirs}}, []uint64{2}},
+		{"one of several", routes{zoe: {ours, others, theirs}}, []uint64{2, 5}},
+		{"altered", routes{zoe: {altered(theirs, 4)}}, []uint64{2}},
+		{"of an update before", routes{zoe: {foreign.FromUpdate(nil, 4)}}, []uint64{4}},
+		{"made up", routes{zoe: {foreign}}, nil},
+		{"another recipient may have it", routes{zoe: {theirs, others}, alice: {theirs}}, []uint64{5}},
+		{"everybody may have it", routes{zoe: {ours}, alice: {theirs}}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDispatcherWith(t, []routing.Option{routing.WithLocalServers(isLocal)}, routesRouter(tt.route))
+			if got := d.UsersForStates(t.Context(), []presence.UserState{ours, theirs, others}).Refused; !slices.Equal(got, tt.want) {
+				t.Errorf("refused are %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestFilteredRouterDidNotChoose(t *testing.T) {
 	theirs := presence.UserState{UserID: id("@carl:somewhere.org"), State: presence.Online}.FromUpdate(nil, 1)
 	ours := at(2, "bob", 1)
