@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -141,4 +142,27 @@ func TestDurableThatTheServerRefuses(t *testing.T) {
 	if !errors.As(err, new(*jetstream.APIError)) {
 		t.Errorf("read is error %v, want what the server says", err)
 	}
+}
+
+// An acknowledgement that is lost on the way is told to have failed.
+func TestAcknowledgementIsConfirmed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.deliver(t, eva, 1, online(bob, 1))
+	isDone := func(frame []byte) bool {
+		return bytes.HasPrefix(frame, []byte("PUB $JS.ACK.")) && bytes.HasSuffix(frame, []byte("\r\n+ACK\r\n"))
+	}
+	proxy := &natstest.Proxy{FromClient: once(isDone, natstest.Swallow)}
+	config := client.DurableConfig{Name: "sender", AckWait: time.Second}
+	r := durable(t, newClient(t, proxy.Start(t, s.server.URL())), config)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := r.want(t).Ack(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ack() = %v, want that the server did not confirm it", err)
+	}
+	again := r.want(t)
+	if again.Attempt != 2 {
+		t.Errorf("attempt is %d, want 2", again.Attempt)
+	}
+	ack(t, again)
 }

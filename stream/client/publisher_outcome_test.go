@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"testing"
@@ -56,5 +57,40 @@ func TestPublisherRemembersAnUnknownOutcome(t *testing.T) {
 	}
 	if err := p.Close(t.Context()); !errors.Is(err, client.ErrUnknownOutcome) {
 		t.Errorf("Close() = %v, want the update of unknown outcome", err)
+	}
+}
+
+// A Publisher that ends tells of an update that was sent and has no answer that it may be
+// stored, and of one that waits behind it that it is not.
+func TestPublisherEndsBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	answered := make(chan struct{})
+	proxy := &natstest.Proxy{FromServer: func(frame []byte) ([]byte, natstest.Verdict) {
+		if isAck(frame) {
+			close(answered)
+			return frame, natstest.Swallow
+		}
+		return frame, natstest.Pass
+	}}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	p, err := newClient(t, proxy.Start(t, s.server.URL())).Publisher(ctx, client.DefaultPublisherConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := make(chan error, 2)
+	for n := range cap(outcomes) {
+		if err := p.Publish(t.Context(), update(bob, n+1), func(_ client.Receipt, err error) { outcomes <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, answered, "answer to the first update")
+	end()
+	for n, isUnknown := range []bool{true, false} {
+		err := await(t, outcomes, "outcome")
+		if !errors.Is(err, client.ErrClosed) || errors.Is(err, client.ErrUnknownOutcome) != isUnknown {
+			t.Errorf("promise %d is told %v, want that the publisher is closed, and the outcome unknown: %t", n+1, err, isUnknown)
+		}
 	}
 }

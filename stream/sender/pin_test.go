@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream/sender"
 )
@@ -110,10 +112,7 @@ func TestSenderThatLosesItsPinForgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "two senders that ask", func() bool {
-		consumer, err := stream.Consumer(t.Context(), "federate")
-		return err == nil && consumer.CachedInfo().NumWaiting == 2
-	})
+	s.awaitWaiting(t, stream, 2)
 	if err := stream.UnpinConsumer(t.Context(), "federate", "sender"); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +122,41 @@ func TestSenderThatLosesItsPinForgets(t *testing.T) {
 	s.awaitDone(t)
 	second.wantNone(t)
 	first.wantNone(t)
+}
+
+// A sender that hears that its pin was taken away sends nothing more, however long the pin
+// would have counted.
+func TestSenderForgetsAsSoonAsItHears(t *testing.T) {
+	t.Parallel()
+	s, first, second := newSite(t), newServers(), newServers()
+	first.answers(refuse)
+	c := config()
+	c.AckWait = time.Hour
+	one := s.run(t, c, first.send)
+	s.commit(t, eva, says(1, "older"))
+	await(t, first.tried, "try")
+	stream, err := s.js.Stream(t.Context(), s.subjects.DeliveriesStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, c, second.send)
+	s.awaitWaiting(t, stream, 2)
+	if err := stream.UnpinConsumer(t.Context(), "federate", "sender"); err != nil {
+		t.Fatal(err)
+	}
+	s.commit(t, eva, says(2, "newer"))
+	wantBatch(t, second.next(t), entry("newer"))
+	one.awaitHeld(t, 0)
+	first.wantNone(t)
+}
+
+// awaitWaiting waits until n senders ask for more.
+func (s *site) awaitWaiting(t *testing.T, stream jetstream.Stream, n int) {
+	t.Helper()
+	eventually(t, "senders that ask", func() bool {
+		consumer, err := stream.Consumer(t.Context(), "federate")
+		return err == nil && consumer.CachedInfo().NumWaiting == n
+	})
 }
 
 // The server counts from what it was asked, which it may answer late.
