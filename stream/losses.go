@@ -40,7 +40,7 @@ func newLosses(log *slog.Logger, t *telemetry) *losses {
 	return &losses{log: log, telemetry: t, before: make(map[*partition]reading), now: make(map[*partition]reading)}
 }
 
-// lossesOf looks how far the consumer of a partition is that has a backlog. What was
+// lossesOf looks how far the consumer of a partition is. What was
 // sent and what is stored becomes more with every update that is stored, and less with
 // each that is dropped. Updates that are stored and dropped between two looks are not
 // counted. The updates stream is as it is now, and as it was when everything was counted.

@@ -49,9 +49,6 @@ func (w *Worker) countPartitions(ctx context.Context) (err error) {
 			return err
 		}
 		p.inHand.pending.Store(&left.updates)
-		if _, looked := w.losses.before[p]; left.updates == 0 && !looked {
-			continue
-		}
 		if err := w.lossesOf(ctx, p, info, before); err != nil {
 			return err
 		}
