@@ -124,8 +124,8 @@ func (t *tester) all(ctx context.Context, workers int, mutants []*mutant) {
 func (t *tester) passes(ctx context.Context, number int) (output []byte, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, t.budget)
 	defer cancel()
-	command := exec.CommandContext(ctx, t.binary, t.args...) //nolint:gosec // It is the tests that we compiled.
-	command.Dir, command.Env = t.dir, append(os.Environ(), "MUTANT="+strconv.Itoa(number))
+	command := exec.CommandContext(ctx, t.binary, t.args...)                                                                 //nolint:gosec // It is the tests that we compiled.
+	command.Dir, command.Env = t.dir, append(os.Environ(), "MUTANT="+strconv.Itoa(number), "TMPDIR="+filepath.Dir(t.binary)) // Tests that are ended leave files behind.
 	output, err := command.CombinedOutput()
 	return output, err == nil || errors.Is(err, exec.ErrWaitDelay)
 }
