@@ -77,7 +77,7 @@ func TestFaultServerFrozen(t *testing.T) {
 	<-publishing
 	d.awaitCommitted()
 	worker.terminate(syscall.SIGTERM)
-	worker.wantAtMost(20)
+	worker.wantAtMost(12 + 6*freezes) // heartbeats, commits and reading: each stops, and goes on
 	worker.wantLines(0, "went back")
 	c := d.collect(0)
 	c.Checkpoints = checkpoints()
@@ -163,13 +163,16 @@ func TestFaultUnfitServer(t *testing.T) {
 			want:     "stream PRESENCE_UPDATES is missing",
 		},
 		{
-			name:   "a stream with another storage",
+			name:   "a stream with another retention",
 			config: "authorization: {user: u, password: p}",
 			prepare: func(t *testing.T, js jetstream.JetStream) {
 				t.Helper()
-				makeStream(t, js, jetstream.StreamConfig{Name: "PRESENCE_DELIVERIES", Storage: jetstream.MemoryStorage, Subjects: []string{"presence.deliver.>"}})
+				makeStream(t, js, jetstream.StreamConfig{
+					Name: "PRESENCE_DELIVERIES", Retention: jetstream.WorkQueuePolicy,
+					Subjects: []string{"presence.checkpoint.*", "presence.dead.*", "presence.deliver.>"},
+				})
 			},
-			want: "stream PRESENCE_DELIVERIES: storage is memory, configured is file",
+			want: "stream PRESENCE_DELIVERIES: retention is workqueue, configured is limits",
 		},
 		{
 			name:   "a stream with other subjects",

@@ -212,7 +212,7 @@ func TestFederateReportsWhatItCannotUse(t *testing.T) {
 	env := natsAt(natstest.Run(t).URL())
 	key := write(t, "signing.key", "ed25519 a_test hunter2\n")
 	keys := "ROUTER_WORKER_FEDERATE_KEYS=[{server_name: %s, key_file: %q}]"
-	open := withMode(t, 0o666)
+	open := withMode(t, 0o666, signingKey)
 	tests := []struct {
 		name string
 		env  string
@@ -236,10 +236,12 @@ func TestFederateReportsWhatItCannotUse(t *testing.T) {
 	}
 }
 
-// withMode writes a signing key to a file of that mode.
-func withMode(tb testing.TB, mode os.FileMode) string {
+const signingKey = "ed25519 a_test AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+
+// withMode writes a secret to a file of that mode.
+func withMode(tb testing.TB, mode os.FileMode, secret string) string {
 	tb.Helper()
-	path := write(tb, "signing.key", "ed25519 a_test AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n")
+	path := write(tb, "secret", secret)
 	if err := os.Chmod(path, mode); err != nil {
 		tb.Fatal(err)
 	}
@@ -249,6 +251,7 @@ func withMode(tb testing.TB, mode os.FileMode) string {
 func TestSecretsThatOthersCanReadAreReported(t *testing.T) {
 	t.Parallel()
 	at := append(natsAt("nats://"+unusedAddress(t)), "ROUTER_WORKER_NATS_CONNECT_TIMEOUT=100ms")
+	seed, _ := newSeed(t)
 	tests := []struct {
 		mode os.FileMode
 		warn bool
@@ -256,11 +259,14 @@ func TestSecretsThatOthersCanReadAreReported(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%o", tt.mode), func(t *testing.T) {
 			t.Parallel()
-			path := withMode(t, tt.mode)
-			env := append(slices.Clone(at), "ROUTER_WORKER_NATS_CREDENTIALS="+path,
-				fmt.Sprintf("ROUTER_WORKER_FEDERATE_KEYS=[{server_name: example.com, key_file: %q}]", path))
+			secrets := map[string]string{
+				"federate.keys[0].key_file": withMode(t, tt.mode, signingKey),
+				"nats.credentials":          withMode(t, tt.mode, seed),
+			}
+			env := append(slices.Clone(at), "ROUTER_WORKER_NATS_CREDENTIALS="+secrets["nats.credentials"],
+				fmt.Sprintf("ROUTER_WORKER_FEDERATE_KEYS=[{server_name: example.com, key_file: %q}]", secrets["federate.keys[0].key_file"]))
 			p := expect(t, 1, "", env, "federate")
-			for _, key := range []string{"federate.keys[0].key_file", "nats.credentials"} {
+			for key, path := range secrets {
 				warning := fmt.Sprintf(`level=WARN msg="other users can read or write a secret" key=%s file=%s mode=%04o`, key, path, tt.mode)
 				if got := strings.Contains(p.stderr.String(), warning); got != tt.warn {
 					t.Errorf("federate says %q, want a warning of %s: %v", p.stderr, key, tt.warn)

@@ -66,17 +66,27 @@ var passwordVariable = regexp.MustCompile(`\$(\w+_PASSWORD)`)
 // knows. Each password is "secret".
 func optionsOf(tb testing.TB, accounts string) (options *server.Options, seed string) {
 	tb.Helper()
+	seed, public := newSeed(tb)
+	options, err := server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb, accounts, public)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return options, seed
+}
+
+// newSeed returns the seed of a new nkey for a user, and its public key.
+func newSeed(tb testing.TB) (seed, public string) {
+	tb.Helper()
 	pair, err := nkeys.CreateUser()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	public, publicErr := pair.PublicKey()
 	private, privateErr := pair.Seed()
-	options, err = server.ProcessConfigFile(write(tb, "nats-server.conf", guardedConfig(tb, accounts, public)))
-	if err := errors.Join(publicErr, privateErr, err); err != nil {
+	public, publicErr := pair.PublicKey()
+	if err := errors.Join(privateErr, publicErr); err != nil {
 		tb.Fatal(err)
 	}
-	return options, string(private)
+	return string(private), public
 }
 
 // pageAccounts returns the blocks of the page, with the admin.
