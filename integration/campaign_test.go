@@ -53,8 +53,8 @@ func campaigns(e effort) []campaign {
 	return append(solitary(e), together, alone)
 }
 
-// solitary is a campaign for each nemesis alone. Every other one, which are the others
-// with the next seed, goes on while the number of partitions changes.
+// solitary is a campaign for each nemesis alone. Those that the seed chooses go on
+// while the number of partitions changes.
 func solitary(e effort) []campaign {
 	var all []campaign
 	for _, n := range append(nemeses(), jumps()) {
@@ -64,13 +64,21 @@ func solitary(e effort) []campaign {
 		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, replicas: 1, amid: true})
 	}
 	for i := range all {
-		c := &all[i]
-		c.window, c.each, c.patience = e.window(0, 4), true, commitTimeout
-		if (uint64(i)+e.seed)%2 == 0 {
-			c.name, c.replicas, c.nemeses = c.name+" amid changes of partitions", 1, append(c.nemeses, repartitions())
+		all[i].window, all[i].each, all[i].patience = e.window(0, 4), true, commitTimeout
+		if e.chooses(i) {
+			all[i].amidChanges()
 		}
 	}
 	return all
+}
+
+// chooses reports whether the seed chooses the campaign at i: every other one, which
+// are the others with the next seed.
+func (e effort) chooses(i int) bool { return (uint64(i)+e.seed)%2 == 0 } //nolint:gosec // It is an index.
+
+// amidChanges has the number of partitions change all the time.
+func (c *campaign) amidChanges() {
+	c.name, c.replicas, c.nemeses = c.name+" amid changes of partitions", 1, append(c.nemeses, repartitions())
 }
 
 // lonelyCampaigns is campaigns on one server that is in no cluster: where there is
@@ -91,8 +99,12 @@ func lonelyCampaigns(e effort) []campaign {
 	if !e.full() {
 		return all
 	}
-	for _, n := range append(forgetful(), nemesis{"fill the disk", servers, fillDisk}, purge) {
-		all = append(all, campaign{name: n.name, servers: 1, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout})
+	for i, n := range append(forgetful(), nemesis{"fill the disk", servers, fillDisk}, purge) {
+		alone := campaign{name: n.name, servers: 1, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout}
+		if n.name != deliveriesCut && e.chooses(i) {
+			alone.amidChanges()
+		}
+		all = append(all, alone)
 	}
 	return all
 }

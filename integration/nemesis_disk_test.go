@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	mostCut    = 20 << 10                  // bytes that a power loss takes
-	updatesCut = "power loss cuts updates" // the nemesis that takes updates
+	mostCut       = 20 << 10                     // bytes that a power loss takes
+	updatesCut    = "power loss cuts updates"    // the nemesis that takes updates
+	deliveriesCut = "power loss cuts deliveries" // and the one that takes deliveries
 )
 
 // cutDeliveries is a power loss: the server had acknowledged deliveries and checkpoints

@@ -72,7 +72,7 @@ func lonelyNemeses(forgets nemesis) []nemesis {
 // forgetful returns what a power loss may take.
 func forgetful() []nemesis {
 	return []nemesis{
-		{"power loss cuts deliveries", servers, cutDeliveries},
+		{deliveriesCut, servers, cutDeliveries},
 		{updatesCut, servers, cutUpdates},
 	}
 }
