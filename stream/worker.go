@@ -157,11 +157,16 @@ func (w *Worker) ID() string { return w.config.Worker.ID }
 // Ready returns nil while the worker serves its share of the partitions and they
 // go on, else an error that says what it waits for.
 func (w *Worker) Ready() error {
+	waiting := w.waiting.Load()
 	if !w.nc.IsConnected() {
-		return errors.New("not connected to NATS")
+		cause := errors.New("not connected to NATS")
+		if waiting != nil {
+			return errors.Join(cause, *waiting)
+		}
+		return cause
 	}
 	problems := w.care.Load().waiting()
-	if waiting := w.waiting.Load(); waiting != nil {
+	if waiting != nil {
 		return errors.Join(problems, w.preparing.Waiting(), *waiting)
 	}
 	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
