@@ -1,27 +1,22 @@
 package stream_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
-	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
-	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // documented is a row of the table of failures in docs/operating.md. What stands in
@@ -67,24 +62,32 @@ type failure struct {
 	config  func(*stream.Config)
 	before  func(*testing.T, *failing)              // the worker starts
 	routers func(*testing.T) []routing.Registration // nil for one that delivers everything to alice
-	harm    func(*testing.T, *failing)
+	harm    func(*testing.T, *failing)              // nil if the worker need only start
 }
+
+// failuresAtOnce is how many are provoked at once. They wait for most of their time, so
+// these are more than -parallel allows.
+const failuresAtOnce = 8
 
 // Every failure of the table in docs/operating.md is provoked, and log, /readyz, status
 // and metrics say what the table says.
 func TestFailuresAreSaidAsDocumented(t *testing.T) {
 	t.Parallel()
 	rows := documentedFailures(t)
-	for _, f := range failures() {
+	var running sync.WaitGroup
+	defer running.Wait()
+	places := make(chan struct{}, failuresAtOnce)
+	for _, f := range slices.Concat(failuresOfNATS(), failuresOfStreams(), failuresOfWork(), failuresOfQueries()) {
 		row, found := rows[f.name]
 		if !found {
 			t.Errorf("docs/operating.md does not say what is said of %q", f.name)
 			continue
 		}
 		delete(rows, f.name)
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			f.provoke(t).says(t, row)
+		running.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			t.Run(f.name, func(t *testing.T) { f.provoke(t).says(t, row) })
 		})
 	}
 	for name := range rows {
@@ -115,15 +118,33 @@ func (f failure) provoke(t *testing.T) *failing {
 	}
 	g.run(t, routers)
 	g.worker.awaitReady(t)
-	f.harm(t, g)
+	if f.harm != nil {
+		f.harm(t, g)
+	}
 	return g
 }
 
-func (g *failing) run(t *testing.T, routers []routing.Registration) {
+// ends waits until the worker ends with an error, and keeps it as the process writes it
+// to its log.
+func (g *failing) ends(t *testing.T) {
+	t.Helper()
+	g.fails(t, g.worker.wait(t))
+}
+
+func (g *failing) fails(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		t.Error("the error is nil, want what the process ends with")
+		return
+	}
+	g.worker.log.logger().Error("the process ends", "error", err)
+}
+
+func (g *failing) run(t *testing.T, routers []routing.Registration, opts ...stream.Option) {
 	t.Helper()
 	reader, metered := newMeter()
 	g.reader = reader
-	g.worker = g.newWorker(t, routers, metered, stream.WithIdentity("v1", "aaa"))
+	g.worker = g.newWorker(t, routers, append(opts, metered, stream.WithIdentity("v1", "aaa"))...)
 	g.worker.run(t)
 }
 
@@ -173,183 +194,4 @@ func (g *failing) metricsText(t *testing.T) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
-}
-
-func failures() []failure {
-	all := []failure{
-		{name: "NATS server down", harm: func(_ *testing.T, g *failing) { g.server.Shutdown() }},
-		{name: "NATS server stopped or very slow", before: behindProxy, harm: func(_ *testing.T, g *failing) { g.frozen.Store(true) }},
-		{name: "JetStream disabled, disk full", config: inFile, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			if err := g.server.DisableJetStream(); err != nil {
-				t.Error(err)
-			}
-		}},
-		{name: "a replica away", config: replicated, harm: func(_ *testing.T, g *failing) { g.servers[2].Shutdown() }},
-		{name: "no leader", config: replicated, harm: func(_ *testing.T, g *failing) {
-			g.servers[2].Shutdown()
-			g.servers[1].Shutdown()
-		}},
-		{name: "deliveries stream full", config: func(c *stream.Config) { c.Streams.Deliveries.MaxBytes = 1 << 20 }, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.fill(t)
-			g.publish(t, bob, 1)
-		}},
-		{name: "updates stream full", config: func(c *stream.Config) { c.Streams.Updates.MaxBytes = 1 << 20 }, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.publishFat(t, 80)
-		}},
-		{name: "dead letters stream full", config: func(c *stream.Config) { c.Streams.Dead.MaxBytes = 1 << 20 }, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			for range 80 {
-				g.publishRaw(t, g.subjects.Update(presence.MustUserID(bob)), strings.Repeat("x", 20<<10), nil)
-			}
-		}},
-		{name: "states stream full", config: func(c *stream.Config) { c.Streams.State.MaxBytes = 1 << 20 }, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			for i := range 80 {
-				user := fmt.Sprintf("@user%d:example.com", i)
-				g.publishRaw(t, g.subjects.Update(presence.MustUserID(user)), fat(user, i), nil)
-			}
-		}},
-		{name: "no room for a stream", config: inFile, harm: noRoom},
-		{name: "router fails", routers: failingRouter, harm: publishOne},
-		{name: "credentials refused", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.connectThrough(t, func(frame []byte) ([]byte, verdict) {
-				return append(frame, "-ERR 'Authorization Violation'\r\n"...), pass
-			})
-		}},
-		{name: "nats-server too old", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			version := regexp.MustCompile(`"version":"[^"]*"`)
-			g.connectThrough(t, func(frame []byte) ([]byte, verdict) {
-				return version.ReplaceAll(frame, []byte(`"version":"2.11.9"`)), pass
-			})
-		}},
-		{name: "router hangs", routers: hangingRouter, harm: publishOne},
-		{name: "partition taken over", config: func(c *stream.Config) { c.Worker.TTL = time.Minute }, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.takeOver(t)
-			g.publish(t, bob, 1)
-		}},
-		{name: "dead letters", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.publishRaw(t, g.subjects.Update(presence.MustUserID(bob)), "nonsense", nil)
-		}},
-		{name: "no worker", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.worker.stop(t)
-		}},
-		{name: "checkpoint forged", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			if _, err := g.js.Publish(t.Context(), g.subjects.Checkpoint(0), []byte("{}")); err != nil {
-				t.Error(err)
-			}
-		}},
-		{name: "updates stream made again", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.awaitPosition(t, g.publish(t, bob, 1))
-			g.drop(t, g.subjects.UpdatesStream())
-			g.applyTopology(t)
-		}},
-		{name: "deliveries stream purged", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.awaitPosition(t, g.publish(t, bob, 1))
-			if err := g.deliveriesStream(t).Purge(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}},
-		{name: "workers configured otherwise", harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.start(t, toEach(t, alice), stream.WithIdentity("v1", "bbb"))
-		}},
-	}
-	for _, name := range []string{"PRESENCE_UPDATES", "PRESENCE_DELIVERIES", "KV_PRESENCE_WORKERS", "PRESENCE_DEAD", "PRESENCE_STATE"} {
-		all = append(all, failure{name: name + " missing", config: unmended, harm: func(t *testing.T, g *failing) {
-			t.Helper()
-			g.drop(t, name)
-		}})
-	}
-	return all
-}
-
-func inFile(c *stream.Config) {
-	c.Streams.Storage = stream.File
-	c.Streams.Deliveries.MaxBytes, c.Streams.Dead.MaxBytes, c.Streams.State.MaxBytes = -1, -1, -1 // or the server reserves them
-}
-
-func replicated(c *stream.Config) { c.Streams.Replicas = 3 }
-func unmended(c *stream.Config)   { c.Worker.Topology = false }
-
-func (s *site) drop(t *testing.T, name string) {
-	t.Helper()
-	if err := s.js.DeleteStream(t.Context(), name); err != nil {
-		t.Error(err)
-	}
-}
-
-func publishOne(t *testing.T, g *failing) {
-	t.Helper()
-	g.publish(t, bob, 1)
-}
-
-// behindProxy has the worker and who asks for the status reach the server through a proxy.
-func behindProxy(t *testing.T, g *failing) {
-	t.Helper()
-	g.url = startProxy(t, g.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
-		if g.frozen.Load() {
-			return frame, swallow
-		}
-		return frame, pass
-	}})
-	g.nc = natstest.Connect(t, g.url)
-}
-
-func failingRouter(t *testing.T) []routing.Registration {
-	t.Helper()
-	return besides(t, routing.Retry, func(context.Context, states) (answer, error) { return nil, errors.New("not yet") })
-}
-
-// connectThrough connects as a worker does that starts, and keeps what it ends with as the
-// process writes it to its log.
-func (g *failing) connectThrough(t *testing.T, fromServer func([]byte) ([]byte, verdict)) {
-	t.Helper()
-	_, err := stream.Connect(t.Context(), startProxy(t, g.url, &proxy{fromServer: fromServer}), g.worker.log.logger())
-	if err == nil {
-		t.Error("Connect = nil, want an error")
-		return
-	}
-	g.worker.log.logger().Error("the process ends", "error", err)
-}
-
-// hangingRouter hangs until the test ends.
-func hangingRouter(t *testing.T) []routing.Registration {
-	t.Helper()
-	h := newHeld()
-	t.Cleanup(func() { close(h.release) })
-	return []routing.Registration{registration(h.router(t))}
-}
-
-// takeOver writes the checkpoint of partition 0 as another worker does that claims it.
-func (g *failing) takeOver(t *testing.T) {
-	t.Helper()
-	mine, _ := g.checkpoint(t, 0)
-	mine.Worker, mine.Commit = "other", "other-claim-1"
-	message := &nats.Msg{
-		Subject: g.subjects.Checkpoint(0), Data: wire.AppendCheckpoint(nil, mine),
-		Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}, jetstream.MsgTTLHeader: {"never"}},
-	}
-	if _, err := g.js.PublishMsg(t.Context(), message); err != nil {
-		t.Error(err)
-	}
-}
-
-// noRoom starts the worker again with a stream that is larger than the server.
-func noRoom(t *testing.T, g *failing) {
-	t.Helper()
-	g.worker.stop(t)
-	g.drop(t, g.subjects.UpdatesStream())
-	g.config.Streams.Updates.MaxBytes = 8 << 30
-	g.run(t, []routing.Registration{registration(toEach(t, alice))})
 }

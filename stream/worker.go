@@ -167,7 +167,7 @@ func (w *Worker) Ready() error {
 	}
 	problems := w.care.Load().waiting()
 	if waiting != nil {
-		return errors.Join(problems, w.preparing.Waiting(), *waiting)
+		return errors.Join(problems, w.preparing.Waiting(), *waiting, w.claiming.Waiting())
 	}
 	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
 		w.ingester.stall.Waiting(), w.progress.waiting(time.Now()))
