@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -167,16 +168,64 @@ func TestHalfDoneUpdateOfABatch(t *testing.T) {
 	s.publishMany(t, 0, 3)
 	messages := natstest.Stored(t, s.js, s.subjects.UpdatesStream(), s.subjects.StoredUpdates())
 	w := s.newWorker(t, []routing.Registration{registration(toEach(t, all...))})
-	found, err := w.CarryOn(t.Context(), messages, presence.MustUserID(all[1]))
-	if err != nil {
-		t.Fatal(err)
+	for epoch, want := range map[int64]map[string][]uint64{
+		0: {all[0]: {2, 3}, all[1]: {2, 3}, all[2]: {1, 2, 3}},
+		1: {all[0]: {1, 2, 3}, all[1]: {1, 2, 3}, all[2]: {1, 2, 3}}, // Another update has that sequence by now.
+	} {
+		found, err := w.CarryOn(t.Context(), messages, presence.MustUserID(all[1]), epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		received := make(map[string][]uint64)
+		for _, d := range found {
+			received[d.Recipient.String()] = append(received[d.Recipient.String()], d.Sequences...)
+		}
+		if !reflect.DeepEqual(received, want) {
+			t.Errorf("the rest of a batch is %v where the update was of epoch %d, want %v", received, epoch, want)
+		}
 	}
-	received := make(map[string][]uint64)
-	for _, d := range found {
-		received[d.Recipient.String()] = append(received[d.Recipient.String()], d.Sequences...)
+}
+
+// What routers answer when a worker has to end does not count: it may be nothing.
+func TestAnswerThatWasCutShortDoesNotCount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.publishMany(t, 0, 3)
+	messages := natstest.Stored(t, s.js, s.subjects.UpdatesStream(), s.subjects.StoredUpdates())
+	w := s.newWorker(t, []routing.Registration{registration(routerOf(t, func(ctx context.Context, _ states) (answer, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for range 20 { // A unit that is ready may be staged or not, as it happens.
+		if found, err := w.CarryOn(ended, messages, presence.UserID{}, 0); !errors.Is(err, context.Canceled) {
+			t.Fatalf("a worker that ends has %d deliveries ready, and %v, want no unit", len(found), err)
+		}
 	}
-	if want := map[string][]uint64{all[0]: {2, 3}, all[1]: {2, 3}, all[2]: {1, 2, 3}}; !reflect.DeepEqual(received, want) {
-		t.Errorf("the rest of a batch is %v, want %v", received, want)
+}
+
+// A session ends when no update is handed on any more.
+func TestSessionWaitsForTheUpdateInHand(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.publishMany(t, 0, 1)
+	w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	inHand, release := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { ended <- w.ReadSession(ctx, inHand, release) }()
+	await(t, inHand, "update")
+	end()
+	select {
+	case err := <-ended:
+		t.Errorf("the session ends with an update in hand: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(release)
+	if err := await(t, ended, "end of the session"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the session ends with %v, want that of its context", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package stream //nolint:testpackage // Exports decisions that no test can bring 
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -94,9 +95,40 @@ func ReadOn(ctx context.Context, messages []jetstream.Msg) (int, error) {
 	return len(r.updates), nil
 }
 
+// ReadSession has a reader of w read partition 0 through one consumer until ctx ends. With
+// the first update in its hand it closes inHand, and waits for release.
+func (w *Worker) ReadSession(ctx context.Context, inHand, release chan struct{}) error {
+	r := w.reader(claim{})
+	consumer, err := r.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	return r.consume(ctx, slowConsumer{consumer, inHand, release})
+}
+
+// slowConsumer holds the first message up on its way to who reads.
+type slowConsumer struct {
+	jetstream.Consumer
+
+	inHand, release chan struct{}
+}
+
+// Consume hands messages to handler.
+func (c slowConsumer) Consume(handler jetstream.MessageHandler, opts ...jetstream.PullConsumeOpt) (jetstream.ConsumeContext, error) {
+	first := sync.OnceFunc(func() {
+		close(c.inHand)
+		<-c.release
+	})
+	return c.Consumer.Consume(func(m jetstream.Msg) {
+		first()
+		handler(m)
+	}, opts...)
+}
+
 // CarryOn has w carry updates together, the first of which an earlier worker has done up
-// to the recipient after. It returns the deliveries.
-func (w *Worker) CarryOn(ctx context.Context, messages []jetstream.Msg, after presence.UserID) ([]wire.ReceivedDelivery, error) {
+// to the recipient after, in an epoch; those given are of epoch 0. It returns the
+// deliveries.
+func (w *Worker) CarryOn(ctx context.Context, messages []jetstream.Msg, after presence.UserID, epoch int64) ([]wire.ReceivedDelivery, error) {
 	var updates []update
 	for _, m := range messages {
 		meta, err := m.Metadata()
@@ -106,7 +138,7 @@ func (w *Worker) CarryOn(ctx context.Context, messages []jetstream.Msg, after pr
 		updates = append(updates, update{subject: m.Subject(), data: m.Data(), sequence: meta.Sequence.Stream, time: meta.Timestamp})
 	}
 	claimed := claim{position: updates[0].done()}
-	claimed.position.after = after
+	claimed.position.after, claimed.position.epoch = after, epoch
 	staged := make(chan unit, slotsPerPartition)
 	way := w.pipeline(claimed)
 	way.staged = staged

@@ -10,7 +10,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // onNth returns a hook that does what with the nth frame that fits.
@@ -264,6 +266,47 @@ func TestCommitLandsBetweenTwoLooks(t *testing.T) {
 	if looks < 2*partitions {
 		t.Errorf("the worker looked at %d checkpoints, want both of them twice", looks)
 	}
+}
+
+// A commit of two partitions lands, and one of them is taken over before the worker, which
+// missed the answer, looks: it does not take that one for its own.
+func TestPartitionIsTakenOverBehindACommit(t *testing.T) {
+	t.Parallel()
+	const partitions = 2
+	s := newSite(t, inSharedCommits, func(c *stream.Config) {
+		c.Streams.Partitions = partitions
+		c.Worker.TTL = time.Minute // for as long the worker leaves alone what it has lost
+	})
+	other := otherPartition(t, partitions)
+	taken := wire.Partition(presence.MustUserID(other), partitions)
+	answers := 0
+	s.url = startProxy(t, s.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
+		if !isCommitAnswer(frame) {
+			return frame, pass
+		}
+		answers++
+		switch answers {
+		case 1: // Meanwhile both get ready.
+			return frame, swallow
+		case 2:
+			s.takeOver(t, taken)
+			return frame, swallow
+		default:
+			return frame, pass
+		}
+	}})
+	w := s.start(t, toEach(t, alice))
+	s.awaitPositionOf(t, bob, s.publish(t, bob, 1))
+	second, third := s.publish(t, bob, 2), s.publish(t, other, 3)
+	s.awaitPositionOf(t, bob, second)
+	s.awaitPositionOf(t, other, third)
+	s.publish(t, other, 4)
+	s.awaitPositionOf(t, bob, s.publish(t, bob, 5))
+	w.stop(t)
+	if c, _ := s.checkpoint(t, taken); c.Worker != "thief" || c.Sequence != third {
+		t.Errorf("checkpoint of the partition that is taken over is %+v, want it left alone", c)
+	}
+	w.log.want(t, 1, "partition is lost", "thief")
 }
 
 // publishFrame has the server store what a client sent with headers.

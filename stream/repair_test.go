@@ -337,7 +337,9 @@ func TestRepairKnowsTheEpoch(t *testing.T) {
 func TestRepairOfALayoutThatFewPartitionsWereServedOf(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
-	s.publishToAll(t, 0, 1)
+	for _, partition := range []int{0, 2, 3} {
+		s.publish(t, userIn(t, partition), 1)
+	}
 	if _, err := s.repartition(t, 6, 0); err == nil {
 		t.Fatal("repartition = nil, want that it waits for workers")
 	}

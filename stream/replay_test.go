@@ -40,6 +40,8 @@ func TestSendOnlinePresence(t *testing.T) {
 	const gobbler, other, remote, listed = "@gobbler1:example.com", "@gobbler2:example.com", "@far:elsewhere.org", "@listed:elsewhere.org"
 	const dora, otherRemote = "@dora:example.com", "@eva:somewhere.org"
 	s := newSite(t, func(c *stream.Config) { c.Streams.Partitions = 4 })
+	// One partition is in a later epoch than the others.
+	s.storeCheckpoint(t, wire.Partition(presence.MustUserID(dora), 4), s.updatesStream(t).CachedInfo().Created.UnixMilli()+1)
 	s.start(t, matrix{gobbler: {"*"}, other: {"*"}, remote: {"*"}, alice: {bob, dora, otherRemote, "@b:a"}, listed: {bob, otherRemote}})
 	s.tell(t, bob, "offline", 1)
 	sequences := map[string]uint64{
@@ -288,6 +290,22 @@ func TestStatesFromBeforeABreakAreNotSent(t *testing.T) {
 	if got := s.currentStates(t, wire.CurrentStatesRequest{Users: userIDs(bob)}); len(got.States) != 0 {
 		t.Errorf("after the break the states are %v, want none", got.States)
 	}
+}
+
+// Who asked is told that a delivery is not stored.
+func TestSendOnlinePresenceSaysWhatIsNotStored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.start(t, matrix{alice: {"*"}})
+	s.awaitPosition(t, s.tell(t, bob, "online", 1))
+	full := s.deliveriesStream(t).CachedInfo()
+	full.Config.MaxMsgs = int64(full.State.Msgs) //nolint:gosec // Few.
+	if _, err := s.js.UpdateStream(t.Context(), full.Config); err != nil {
+		t.Fatal(err)
+	}
+	request := wire.SendOnlinePresenceRequest{Users: userIDs(alice)}
+	_, err := s.ask(t, wire.SendOnlinePresence, request.Append(nil))
+	wantQueryError(t, err, wire.CodeUnavailable, "maximum messages exceeded")
 }
 
 func TestSendOnlinePresenceSaysWhatIsMissing(t *testing.T) {

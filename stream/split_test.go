@@ -215,20 +215,25 @@ func (s *site) stopBetweenSlices(t *testing.T, recipients []string) wire.Checkpo
 
 func TestSecondWorkerGoesOnBetweenSlices(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *stream.Config) {
-		c.Worker.StopTimeout, c.Worker.CommitTimeout = 200*time.Millisecond, 200*time.Millisecond
+	inBothWays(t, func(t *testing.T, fastIngest bool) {
+		t.Helper()
+		t.Parallel()
+		s := newSite(t, func(c *stream.Config) {
+			c.Streams.Deliveries.FastIngest = fastIngest
+			c.Worker.StopTimeout, c.Worker.CommitTimeout = 200*time.Millisecond, 200*time.Millisecond
+		})
+		all := readers(2500)
+		left := s.stopBetweenSlices(t, all)
+		if left.After.IsZero() || left.Sequence != 1 {
+			t.Fatalf("first worker left the checkpoint %+v, want one within update 1", left)
+		}
+		s.config.Worker.StopTimeout, s.config.Worker.CommitTimeout = eventTimeout, eventTimeout
+		second := s.start(t, toEach(t, all...))
+		last := s.publishMany(t, 1, 2)
+		s.awaitPosition(t, last)
+		second.stop(t)
+		wantOnce(t, s.deliveries(t), 1, last, all...)
 	})
-	all := readers(3500)
-	left := s.stopBetweenSlices(t, all)
-	if left.After.IsZero() || left.Sequence != 1 {
-		t.Fatalf("first worker left the checkpoint %+v, want one within update 1", left)
-	}
-	s.config.Worker.StopTimeout, s.config.Worker.CommitTimeout = eventTimeout, eventTimeout
-	second := s.start(t, toEach(t, all...))
-	last := s.publishMany(t, 1, 2)
-	s.awaitPosition(t, last)
-	second.stop(t)
-	wantOnce(t, s.deliveries(t), 1, last, all...)
 }
 
 // A claim keeps after, also where nothing is committed before the next claim.
