@@ -81,14 +81,7 @@ type recorder struct {
 	name string // of the homeserver
 
 	mu     sync.Mutex
-	events []happening
-}
-
-// happening is a transaction, or if that is nil the start of a sender or an end of the
-// nats-server.
-type happening struct {
-	transaction *matrixtest.Transaction
-	outage      bool
+	events []*matrixtest.Transaction // nil for an end of the nats-server
 }
 
 // settle starts a server, two homeservers, a worker that routes every user to both,
@@ -139,7 +132,7 @@ func (r *recorder) record(t *testing.T) {
 		for {
 			select {
 			case got := <-r.Got():
-				r.note(happening{transaction: &got})
+				r.note(&got)
 			case <-ctx.Done():
 				return
 			}
@@ -147,7 +140,7 @@ func (r *recorder) record(t *testing.T) {
 	}()
 }
 
-func (r *recorder) note(e happening) {
+func (r *recorder) note(e *matrixtest.Transaction) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
@@ -155,9 +148,6 @@ func (r *recorder) note(e happening) {
 
 func (a *abroad) startSender() {
 	a.t.Helper()
-	for _, r := range a.servers {
-		r.note(happening{})
-	}
 	a.sender = &federator{startProcess(a.t, a.binary, "sender", a.environ, "federate", "--config", a.config)}
 	a.sender.awaitLog("starting to federate")
 }
@@ -212,7 +202,7 @@ func (a *abroad) strike(which int) {
 		a.startSender()
 	case 2:
 		for _, r := range a.servers {
-			r.note(happening{outage: true})
+			r.note(nil)
 		}
 		if err := a.server.Kill(); err != nil {
 			a.t.Fatal(err)
@@ -257,10 +247,10 @@ func (r *recorder) newest() map[string]int {
 	defer r.mu.Unlock()
 	newest := make(map[string]int)
 	for _, e := range r.events {
-		if e.transaction == nil || e.transaction.Refused {
+		if e == nil || e.Refused {
 			continue
 		}
-		maps.Copy(newest, numbersOf(*e.transaction))
+		maps.Copy(newest, numbersOf(*e))
 	}
 	return newest
 }
@@ -285,27 +275,30 @@ func (r *recorder) verify(t *testing.T) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var (
-		bodies       = make(map[string]string) // by transaction ID
-		highest      map[string]int            // of each user, by this sender
-		owed         string                    // ID of the transaction that has to come again
-		loose        bool                      // whether the sender may have forgotten it, as NATS was away
+		bodies       = make(map[string]string)    // by transaction ID
+		senders      = make(map[string]*promises) // by what their transaction IDs begin with
 		count, again int
 	)
 	for _, e := range r.events {
-		if e.transaction == nil {
-			owed, loose = "", e.outage
-			if !e.outage {
-				highest = make(map[string]int)
+		if e == nil {
+			for _, p := range senders {
+				p.owed, p.loose = "", true
 			}
 			continue
 		}
 		count++
-		got := *e.transaction
-		if owed != "" && got.ID != owed {
-			t.Errorf("%s got transaction %s while it had not taken %s", r.name, got.ID, owed)
+		got := *e
+		process, _, _ := strings.Cut(got.ID, "-")
+		p := senders[process]
+		if p == nil {
+			p = &promises{highest: make(map[string]int)}
+			senders[process] = p
 		}
-		if owed = ""; got.Refused && !loose {
-			owed = got.ID
+		if p.owed != "" && got.ID != p.owed {
+			t.Errorf("%s got transaction %s while it had not taken %s", r.name, got.ID, p.owed)
+		}
+		if p.owed = ""; got.Refused && !p.loose {
+			p.owed = got.ID
 		}
 		if before, known := bodies[got.ID]; known {
 			again++
@@ -316,12 +309,20 @@ func (r *recorder) verify(t *testing.T) int {
 		}
 		bodies[got.ID] = got.Body
 		for user, n := range numbersOf(got) {
-			if n < highest[user] {
-				t.Errorf("%s got %d of %s after %d", r.name, n, user, highest[user])
+			if n < p.highest[user] {
+				t.Errorf("%s got %d of %s after %d", r.name, n, user, p.highest[user])
 			}
-			highest[user] = max(highest[user], n)
+			p.highest[user] = max(p.highest[user], n)
 		}
 	}
 	t.Logf("%s got %d transactions, %d of them again", r.name, count, again)
 	return again
+}
+
+// promises is what one process of a sender owes a homeserver. What an earlier process
+// had on its way may arrive behind what a later one sends.
+type promises struct {
+	highest map[string]int // of each user
+	owed    string         // ID of the transaction that has to come again
+	loose   bool           // whether it may have forgotten that one, as NATS was away
 }
