@@ -49,7 +49,7 @@ func TestTailIsOfOnePartition(t *testing.T) {
 	last := s.publishMany(t, 0, 10)
 	first, b1 := s.holdBefore(t, 3, toEach(t, all...))
 	for _, r := range all {
-		s.storeDelivery(t, 1, r, later)
+		s.storeDelivery(t, wire.Source{Partition: 1, First: later, Last: later}, r)
 	}
 	second, b2 := s.holdBefore(t, 3, toEach(t, all...))
 	third := s.start(t, toEach(t, all...))
@@ -65,19 +65,42 @@ func TestTailIsOfOnePartition(t *testing.T) {
 	wantOnce(t, found, 1, last, all...)
 }
 
-// storeDelivery stores an update for a recipient as a worker does that has a partition.
-func (s *site) storeDelivery(t *testing.T, partition int, recipient string, sequence uint64) {
+// storeDelivery stores the last update of source for a recipient as a worker does.
+func (s *site) storeDelivery(t *testing.T, source wire.Source, recipient string) {
 	t.Helper()
 	body := update(bob, 0)
-	state, err := wire.DecodeUpdate([]byte(body), sequence, len(body))
+	state, err := wire.DecodeUpdate([]byte(body), source.Last, len(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	to := presence.MustUserID(recipient)
 	d := wire.Delivery{Recipient: to, Epoch: s.updatesStream(t).CachedInfo().Created.UnixMilli(), States: states{state}}
-	source := wire.Source{Partition: partition, First: sequence, Last: sequence}
 	s.publishRaw(t, s.subjects.Delivery(wire.Local, 0, to), string(wire.AppendDelivery(nil, d)),
 		nats.Header{wire.SourceHeader: {source.String()}})
+}
+
+// A unit that was interrupted begins before the position, up to which another worker has
+// finished it since: what is stored of the rest counts.
+func TestTailBeginsBeforeThePosition(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.start(t, toEach(t, alice))
+	s.awaitPosition(t, s.publishMany(t, 0, 9))
+	w.stop(t)
+	last := s.publish(t, bob, 10)
+	stored, err := s.updatesStream(t).GetMsg(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, from := s.checkpoint(t, 0)
+	s.storeDelivery(t, wire.Source{First: 1, Last: last}, alice)
+	c.Tail = wire.Tail{From: from, Sequence: last, Time: stored.Time}
+	s.writeCheckpoint(t, c)
+	w = s.start(t, toEach(t, alice))
+	last = s.publishMany(t, 10, 2)
+	s.awaitPosition(t, last)
+	w.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, alice)
 }
 
 // A second worker begins to finish a batch in shorter ones; then the updates stream loses
