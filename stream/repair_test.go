@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream"
@@ -127,14 +128,26 @@ func TestRepairOfAReplacedCheckpoint(t *testing.T) {
 	}
 }
 
-// forgeLayout has an acknowledgement stored in place of the layout record.
+// forgeLayout has an acknowledgement stored in place of the layout record. A worker
+// may have written the record again by the time it returns.
 func (s *site) forgeLayout(t *testing.T, mark int) {
 	t.Helper()
+	before := s.layoutRevision(t)
 	s.forge(t, s.subjects.LayoutRecord(), bob, mark)
-	eventually(t, "forged layout record", func() bool {
-		m, err := s.stream(t, s.subjects.WorkersStream()).GetLastMsgForSubject(t.Context(), s.subjects.LayoutRecord())
-		return err == nil && strings.HasPrefix(string(m.Data), `{"stream":`)
-	})
+	eventually(t, "forged layout record", func() bool { return s.layoutRevision(t) > before })
+}
+
+// layoutRevision returns the sequence of the layout record, 0 if there is none.
+func (s *site) layoutRevision(t *testing.T) uint64 {
+	t.Helper()
+	m, err := s.stream(t, s.subjects.WorkersStream()).GetLastMsgForSubject(t.Context(), s.subjects.LayoutRecord())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Sequence
 }
 
 // awaitLayout waits until the layout record is one of layout.
