@@ -58,7 +58,7 @@ func campaigns(e effort) []campaign {
 func solitary(e effort) []campaign {
 	var all []campaign
 	for _, n := range append(nemeses(), jumps()) {
-		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, skewed: n.lane == clocks})
+		all = append(all, campaign{name: n.name, nemeses: n.alone(), skewed: n.lane == clocks})
 	}
 	for _, n := range amidNemeses() {
 		all = append(all, campaign{name: n.name, nemeses: []nemesis{n}, replicas: 1, amid: true})
@@ -93,6 +93,9 @@ func lonelyCampaigns(e effort) []campaign {
 		}
 		if forgets.name == updatesCut { // Deliveries that are cut off after a purge, or a change of partitions, cannot come again.
 			together.nemeses = append(together.nemeses, purge, repartitions())
+			if together.skewed = e.full(); together.skewed { // A break makes an epoch of the time.
+				together.nemeses = append(together.nemeses, jumps())
+			}
 		}
 		all = append(all, together)
 	}
@@ -100,7 +103,7 @@ func lonelyCampaigns(e effort) []campaign {
 		return all
 	}
 	for i, n := range append(forgetful(), nemesis{"fill the disk", servers, fillDisk}, purge) {
-		alone := campaign{name: n.name, servers: 1, nemeses: []nemesis{n}, window: e.window(0, 4), each: true, patience: commitTimeout}
+		alone := campaign{name: n.name, servers: 1, nemeses: n.alone(), window: e.window(0, 4), each: true, patience: commitTimeout}
 		if n.name != deliveriesCut && e.chooses(i) {
 			alone.amidChanges()
 		}

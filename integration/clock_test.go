@@ -112,15 +112,43 @@ func (m *member) setClock(seconds int) error {
 
 func jumps() nemesis { return nemesis{"clocks of workers jump", clocks, jumpClocks} }
 
-// jumpClocks has the clocks of some workers jump by 5 minutes forwards and back, while
-// those of others are right.
+// jumpClocks has the clocks of workers jump by 5 minutes forwards and back, each by
+// itself.
 func jumpClocks(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	const jumps = 4
 	for range jumps {
-		if err := f.pick(numbers).setClock(oneOf(numbers, -300, 0, 300)); err != nil {
-			return err
+		for _, m := range f.members {
+			if err := m.setClock(oneOf(numbers, -300, 0, 300)); err != nil {
+				return err
+			}
 		}
 		after(ctx, time.Second/2+upTo(numbers, f.tuning.ttl))
+	}
+	return nil
+}
+
+// jumpWhileDead kills a worker, and has the clocks of the others jump back before they
+// know. Whoever waits by that clock for the dead one's time to be over waits for minutes.
+func jumpWhileDead(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	dead := f.pick(numbers)
+	if err := f.setClocks(300); err != nil {
+		return err
+	}
+	after(ctx, f.tuning.ttl)
+	f.kill(dead)
+	if err := f.setClocks(-300); err != nil {
+		return err
+	}
+	after(ctx, upTo(numbers, 2*f.tuning.ttl))
+	f.restart(dead)
+	return nil
+}
+
+func (f *fleet) setClocks(seconds int) error {
+	for _, m := range f.members {
+		if err := m.setClock(seconds); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -77,6 +77,19 @@ func forgetful() []nemesis {
 	}
 }
 
+// alone returns what strikes where n is to strike alone. A purge and a clock that jumps
+// matter to workers that take partitions over, so others are killed then.
+func (n nemesis) alone() []nemesis {
+	switch n.lane {
+	case streams:
+		return []nemesis{n, {"kill a worker", processes, killWorker}}
+	case clocks:
+		return []nemesis{{"clocks jump back while a worker is dead", processes, jumpWhileDead}}
+	default:
+		return []nemesis{n}
+	}
+}
+
 // upTo returns a random time below most.
 func upTo(numbers *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(numbers.Int64N(int64(most)))
