@@ -87,8 +87,13 @@ func otherStreams() []failure {
 		{name: "updates stream made again", harm: func(t *testing.T, g *failing) {
 			t.Helper()
 			g.awaitPosition(t, g.publish(t, bob, 1))
-			g.drop(t, g.subjects.UpdatesStream())
-			g.applyTopology(t)
+			g.remakeUpdates(t)
+		}},
+		{name: "updates stream made again while no worker runs", harm: func(t *testing.T, g *failing) {
+			t.Helper()
+			g.awaitPosition(t, g.publish(t, bob, 1))
+			g.worker.stop(t)
+			g.remakeUpdates(t)
 		}},
 		{name: "updates stream rolled back", config: inFile, harm: func(t *testing.T, g *failing) {
 			t.Helper()

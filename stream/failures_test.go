@@ -67,7 +67,7 @@ type failure struct {
 
 // failuresAtOnce is how many are provoked at once. They wait for most of their time, so
 // these are more than -parallel allows.
-const failuresAtOnce = 8
+const failuresAtOnce = 16
 
 // Every failure of the table in docs/operating.md is provoked, and log, /readyz, status
 // and metrics say what the table says.

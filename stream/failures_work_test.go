@@ -1,8 +1,10 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -30,6 +32,7 @@ func failuresOfWork() []failure {
 			t.Helper()
 			g.publishRaw(t, g.subjects.Update(presence.MustUserID(bob)), "nonsense", nil)
 		}},
+		{name: "one message of a commit refused", before: refuseOneMessage, harm: publishOne},
 		{name: "updates dropped before they are routed", config: fullUpdates, routers: hangingRouter, harm: func(t *testing.T, g *failing) {
 			t.Helper()
 			const some = 1500 // of some 1800 that the stream holds
@@ -61,6 +64,10 @@ func failuresOfWorkers() []failure {
 			t.Helper()
 			g.worker.stop(t)
 		}},
+		{name: "heartbeats do not get through", before: func(t *testing.T, g *failing) {
+			t.Helper()
+			g.unheard(t)
+		}, harm: func(_ *testing.T, g *failing) { g.silent.Store(true) }},
 		{name: "another worker killed", config: shared, harm: func(t *testing.T, g *failing) {
 			t.Helper()
 			other := g.start(t, toEach(t, alice))
@@ -100,6 +107,20 @@ func hangingRouter(t *testing.T) []routing.Registration {
 	h := newHeld()
 	t.Cleanup(func() { close(h.release) })
 	return []routing.Registration{registration(h.router(t))}
+}
+
+// refuseOneMessage has the server say before it acknowledges a batch that it refused a
+// message of it.
+func refuseOneMessage(t *testing.T, g *failing) {
+	t.Helper()
+	const refusal = `{"error":{"code":503,"err_code":10023,"description":"insufficient resources"},"stream":"PRESENCE_DELIVERIES","seq":0}`
+	g.url = startProxy(t, g.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
+		if isCommitAnswer(frame) && !bytes.Contains(frame, []byte(`"count":1,`)) && !bytes.Contains(frame, []byte(`"count":1}`)) {
+			fields := bytes.Fields(frame)
+			frame = append(fmt.Appendf(nil, "MSG %s %s %d\r\n%s\r\n", fields[1], fields[2], len(refusal), refusal), frame...)
+		}
+		return frame, pass
+	}})
 }
 
 // toElsewhere routes to a user of another server.

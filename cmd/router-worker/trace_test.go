@@ -160,6 +160,9 @@ func TestRunOutlivesItsCollector(t *testing.T) {
 	if got := p.code(); got != 0 || strings.Count(p.stderr.String(), "\n") > 20 {
 		t.Errorf("run ends with %d, want 0 and few lines", got)
 	}
+	if got := p.stderr.String(); !strings.Contains(got, `msg="telemetry reports an error"`) && !strings.Contains(got, `msg="shutting down"`) {
+		t.Errorf("run says %s, want that the collector is away", got)
+	}
 }
 
 func traceparent(span *v1.Span) string {

@@ -306,6 +306,7 @@ func TestWhatCannotBeSentIsPassedOver(t *testing.T) {
 	if got := made.measured(t, "presence_router_sender_malformed_deliveries", ""); got != 1 {
 		t.Errorf("%d messages are counted as malformed, want 1", got)
 	}
+	made.log.awaitWarning(t, "passing over messages that are no deliveries")
 }
 
 func TestManyStatesMakeSeveralEDUs(t *testing.T) {

@@ -58,6 +58,15 @@ func (l *logged) lines(t *testing.T, begin string) []logLine {
 	return found
 }
 
+// awaitWarning waits for one warning whose message begins with a text.
+func (l *logged) awaitWarning(t *testing.T, begin string) {
+	t.Helper()
+	eventually(t, begin, func() bool {
+		lines := l.lines(t, begin)
+		return len(lines) == 1 && lines[0].Level == "WARN"
+	})
+}
+
 func TestPausesStayWithinTheLongest(t *testing.T) {
 	t.Parallel()
 	s, far := newSite(t), newServers()
@@ -139,6 +148,21 @@ func TestStopTellsWhatIsLost(t *testing.T) {
 	made.stop()
 	if lines := made.log.lines(t, "deliveries that were not sent are lost"); len(lines) != 1 || lines[0].Deliveries != 2 || lines[0].Level != "WARN" {
 		t.Errorf("logged is %+v, want a warning about 2 deliveries", lines)
+	}
+}
+
+func TestStopTellsWhatComesAgain(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	release := far.holdsUp()
+	made := s.run(t, config(), far.send)
+	s.commit(t, eva, says(1, "first"))
+	await(t, far.tried, "try")
+	s.server.Shutdown()
+	release()
+	made.stop()
+	if lines := made.log.lines(t, "deliveries that were sent are not acknowledged and come again"); len(lines) != 1 || lines[0].Deliveries != 1 || lines[0].Level != "WARN" {
+		t.Errorf("logged is %+v, want a warning about 1 delivery", lines)
 	}
 }
 

@@ -122,6 +122,7 @@ func TestSenderThatLosesItsPinForgets(t *testing.T) {
 	s.awaitDone(t)
 	second.wantNone(t)
 	first.wantNone(t)
+	one.log.awaitWarning(t, "another sender may read, leaving to it what is not sent")
 }
 
 // A sender that hears that its pin was taken away sends nothing more, however long the pin
