@@ -16,7 +16,7 @@ import (
 // it serves the partitions from before.
 func TestRepartitionBeginsWhileAWorkerStarts(t *testing.T) {
 	t.Parallel()
-	for name, nth := range map[string]int{"layout": 2, "watch": 3} {
+	for name, nth := range map[string]int{"topology": 1, "layout": 2, "watch": 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			testRepartitionBeginsAt(t, nth)

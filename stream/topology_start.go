@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // Verify returns an error naming every stream that is missing and every setting that
@@ -33,24 +35,8 @@ func (t *Topology) Verify(ctx context.Context) error {
 // configuration, or an older one. The error wraps ErrRefused where no worker can work
 // on what is there; nothing is changed then.
 func (t *Topology) start(ctx context.Context) (made []Change, err error) {
-	d, err := t.divided(ctx)
+	d, replicas, err := t.suitable(ctx)
 	if err != nil {
-		return nil, err
-	}
-	replicas := 1
-	var refused []error
-	for _, want := range t.streams(d.stored) {
-		have, err := t.existing(ctx, want.Name)
-		if err != nil {
-			return nil, err
-		}
-		if have == nil {
-			continue
-		}
-		replicas = max(replicas, have.Config.Replicas)
-		refused = append(refused, Refusal(ranked(t.compare(have, want), foreign)))
-	}
-	if err := errors.Join(refused...); err != nil {
 		return nil, err
 	}
 	for _, want := range t.streams(d.stored) {
@@ -61,6 +47,48 @@ func (t *Topology) start(ctx context.Context) (made []Change, err error) {
 		}
 	}
 	return made, nil
+}
+
+// maxLooks bounds how often a worker that starts looks how updates are divided.
+const maxLooks = 3
+
+// suitable returns how updates are divided, and how many replicas streams have, or an
+// error that wraps ErrRefused. Where the number of partitions changes between its looks,
+// it looks again.
+func (t *Topology) suitable(ctx context.Context) (d division, replicas int, err error) {
+	if d, err = t.divided(ctx); err != nil {
+		return division{}, 0, err
+	}
+	for range maxLooks {
+		if replicas, err = t.replicas(ctx, d.stored); !errors.Is(err, ErrRefused) {
+			return d, replicas, err
+		}
+		again, failed := t.divided(ctx)
+		if failed != nil || again.stored == d.stored {
+			return division{}, 0, errors.Join(err, failed)
+		}
+		d = again
+	}
+	return division{}, 0, err
+}
+
+// replicas returns how many replicas streams have that are there, with updates stored in
+// layout, or an error that wraps ErrRefused if workers cannot work on one of them.
+func (t *Topology) replicas(ctx context.Context, layout wire.Layout) (int, error) {
+	most := 1
+	var refused []error
+	for _, want := range t.streams(layout) {
+		have, err := t.existing(ctx, want.Name)
+		if err != nil {
+			return 0, err
+		}
+		if have == nil {
+			continue
+		}
+		most = max(most, have.Config.Replicas)
+		refused = append(refused, Refusal(ranked(t.compare(have, want), foreign)))
+	}
+	return most, errors.Join(refused...)
 }
 
 // startStream makes one stream, with no fewer replicas than others have, or changes
