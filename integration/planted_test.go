@@ -32,6 +32,8 @@ func TestPlanted(t *testing.T) {
 	killIn, holdIn, breakIn, loseIn := amid[0], amid[1], amid[2], amid[3]
 	full := nemesis{"fill the deliveries stream", servers, fillDeliveries}
 	atomic := campaign{window: plantedCampaign, patience: plantedPatience}
+	purge := nemesis{"purge updates", streams, purgeUpdates}
+	lonely := campaign{servers: 1, window: plantedCampaign, patience: plantedHurry}
 	fast := campaign{window: plantedFast, patience: plantedHurry, replicas: 1, amid: true}
 	tests := []struct {
 		tag      string
@@ -43,6 +45,7 @@ func TestPlanted(t *testing.T) {
 		{"planted_checkpoint_apart", atomic, []nemesis{stop, away}, []integration.Fault{integration.Doubled}},
 		{"planted_checkpoint_again", atomic, []nemesis{kill}, []integration.Fault{integration.Doubled}},
 		{"planted_outcome_unread", atomic, []nemesis{away}, []integration.Fault{integration.Doubled}},
+		{"planted_purge_skips", lonely, []nemesis{kill, purge}, []integration.Fault{integration.Lost}},
 		{"planted_gap_allowed", fast, []nemesis{loseIn}, []integration.Fault{integration.Lost}},
 		{"planted_batch_left_open", fast, []nemesis{holdIn}, []integration.Fault{integration.Doubled}},
 		{"planted_outcome_assumed", fast, []nemesis{breakIn}, []integration.Fault{integration.Lost}},

@@ -55,6 +55,9 @@ func (c *continuity) resume(ctx context.Context, p, reached position, written ti
 	}
 	if reason == "" {
 		c.expired(p, written, info)
+		if planted == purgeSkips && p.sequence > 0 && p.next() < info.State.FirstSeq {
+			p.sequence, p.time = info.State.LastSeq, info.State.LastTime
+		}
 		return p, nil
 	}
 	resumed, err := c.firstAfter(ctx, p.time, info)

@@ -19,6 +19,7 @@ const (
 	checkpointApart         // writes checkpoints behind the batch that they cover, not in it
 	checkpointAgain         // reads the update that the checkpoint covers once more
 	outcomeUnread           // takes a commit of unknown outcome for one that did not land
+	purgeSkips              // skips what a purge left of the updates stream
 
 	// Of fast ingest.
 	gapAllowed     // has the server go on with a batch of which messages are missing

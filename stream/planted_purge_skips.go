@@ -1,0 +1,5 @@
+//go:build planted_purge_skips
+
+package stream
+
+const planted = purgeSkips
