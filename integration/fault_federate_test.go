@@ -81,7 +81,14 @@ type recorder struct {
 	name string // of the homeserver
 
 	mu     sync.Mutex
-	events []*matrixtest.Transaction // nil for an end of the nats-server
+	events []happening
+}
+
+// happening is a transaction, or if that is nil the start of a sender or an end of the
+// nats-server.
+type happening struct {
+	transaction *matrixtest.Transaction
+	outage      bool
 }
 
 // settle starts a server, two homeservers, a worker that routes every user to both,
@@ -132,7 +139,7 @@ func (r *recorder) record(t *testing.T) {
 		for {
 			select {
 			case got := <-r.Got():
-				r.note(&got)
+				r.note(happening{transaction: &got})
 			case <-ctx.Done():
 				return
 			}
@@ -140,7 +147,7 @@ func (r *recorder) record(t *testing.T) {
 	}()
 }
 
-func (r *recorder) note(e *matrixtest.Transaction) {
+func (r *recorder) note(e happening) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
@@ -148,6 +155,9 @@ func (r *recorder) note(e *matrixtest.Transaction) {
 
 func (a *abroad) startSender() {
 	a.t.Helper()
+	for _, r := range a.servers {
+		r.note(happening{})
+	}
 	a.sender = &federator{startProcess(a.t, a.binary, "sender", a.environ, "federate", "--config", a.config)}
 	a.sender.awaitLog("starting to federate")
 }
@@ -202,7 +212,7 @@ func (a *abroad) strike(which int) {
 		a.startSender()
 	case 2:
 		for _, r := range a.servers {
-			r.note(nil)
+			r.note(happening{outage: true})
 		}
 		if err := a.server.Kill(); err != nil {
 			a.t.Fatal(err)
@@ -247,10 +257,10 @@ func (r *recorder) newest() map[string]int {
 	defer r.mu.Unlock()
 	newest := make(map[string]int)
 	for _, e := range r.events {
-		if e == nil || e.Refused {
+		if e.transaction == nil || e.transaction.Refused {
 			continue
 		}
-		maps.Copy(newest, numbersOf(*e))
+		maps.Copy(newest, numbersOf(*e.transaction))
 	}
 	return newest
 }
@@ -277,42 +287,32 @@ func (r *recorder) verify(t *testing.T) int {
 	var (
 		bodies       = make(map[string]string)    // by transaction ID
 		senders      = make(map[string]*promises) // by what their transaction IDs begin with
+		outage       bool                         // since a sender was started last
 		count, again int
 	)
 	for _, e := range r.events {
-		if e == nil {
-			for _, p := range senders {
-				p.owed, p.loose = "", true
+		if e.transaction == nil {
+			if outage = e.outage; outage {
+				loosen(senders)
 			}
 			continue
 		}
 		count++
-		got := *e
+		got := *e.transaction
 		process, _, _ := strings.Cut(got.ID, "-")
-		p := senders[process]
-		if p == nil {
-			p = &promises{highest: make(map[string]int)}
-			senders[process] = p
+		if senders[process] == nil {
+			senders[process] = &promises{server: r.name, highest: make(map[string]int), loose: outage}
 		}
-		if p.owed != "" && got.ID != p.owed {
-			t.Errorf("%s got transaction %s while it had not taken %s", r.name, got.ID, p.owed)
-		}
-		if p.owed = ""; got.Refused && !p.loose {
-			p.owed = got.ID
-		}
-		if before, known := bodies[got.ID]; known {
-			again++
-			if before != got.Body {
-				t.Errorf("%s got transaction %s again, not as it was:\n%s\n%s", r.name, got.ID, before, got.Body)
-			}
+		senders[process].settle(t, got)
+		before, known := bodies[got.ID]
+		if !known {
+			bodies[got.ID] = got.Body
+			senders[process].follow(t, got)
 			continue
 		}
-		bodies[got.ID] = got.Body
-		for user, n := range numbersOf(got) {
-			if n < p.highest[user] {
-				t.Errorf("%s got %d of %s after %d", r.name, n, user, p.highest[user])
-			}
-			p.highest[user] = max(p.highest[user], n)
+		again++
+		if before != got.Body {
+			t.Errorf("%s got transaction %s again, not as it was:\n%s\n%s", r.name, got.ID, before, got.Body)
 		}
 	}
 	t.Logf("%s got %d transactions, %d of them again", r.name, count, again)
@@ -322,7 +322,48 @@ func (r *recorder) verify(t *testing.T) int {
 // promises is what one process of a sender owes a homeserver. What an earlier process
 // had on its way may arrive behind what a later one sends.
 type promises struct {
+	server  string
 	highest map[string]int // of each user
+	last    int            // number of the newest transaction
 	owed    string         // ID of the transaction that has to come again
-	loose   bool           // whether it may have forgotten that one, as NATS was away
+	loose   bool           // whether it may have forgotten one, as NATS was away
+}
+
+// loosen says that NATS was away: what is on its way may be forgotten, and arrive late.
+func loosen(senders map[string]*promises) {
+	for _, p := range senders {
+		p.owed, p.loose = "", true
+	}
+}
+
+// settle wants the transaction that was not taken before.
+func (p *promises) settle(t *testing.T, got matrixtest.Transaction) {
+	t.Helper()
+	if p.owed != "" && got.ID != p.owed {
+		t.Errorf("%s got transaction %s while it had not taken %s", p.server, got.ID, p.owed)
+	}
+	if p.owed = ""; got.Refused && !p.loose {
+		p.owed = got.ID
+	}
+}
+
+// follow wants nothing older than what came before, but from a transaction that was
+// forgotten while it was on its way.
+func (p *promises) follow(t *testing.T, got matrixtest.Transaction) {
+	t.Helper()
+	_, text, _ := strings.Cut(got.ID, "-")
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s got transaction %q: %v", p.server, got.ID, err)
+	}
+	if p.loose && number < p.last {
+		return
+	}
+	p.last = max(p.last, number)
+	for user, n := range numbersOf(got) {
+		if n < p.highest[user] {
+			t.Errorf("%s got %d of %s in %s after %d", p.server, n, user, got.ID, p.highest[user])
+		}
+		p.highest[user] = max(p.highest[user], n)
+	}
 }
