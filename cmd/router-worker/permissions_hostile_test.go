@@ -40,7 +40,7 @@ func besiege(t *testing.T, g *guarded) *besieged {
 	b := &besieged{guarded: g, api: apiPrefix, admin: natstest.JetStream(t, g.connect(t, "admin")), homeserver: natstest.JetStream(t, g.connect(t, "homeserver"))}
 	for _, user := range []string{"feed", "federate", "archive"} {
 		if _, err := b.admin.CreateConsumer(t.Context(), "PRESENCE_DELIVERIES", jetstream.ConsumerConfig{
-			Name: user, FilterSubject: filterOf(user), AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour,
+			Durable: user, FilterSubject: filterOf(user), AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour,
 		}); err != nil {
 			t.Fatal(err)
 		}
