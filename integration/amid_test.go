@@ -85,12 +85,27 @@ func placeInBatch(frame []byte) int {
 	return place
 }
 
-// errNoBatch says that a worker sent no batch that could be struck.
+// errNoBatch says that no worker sent a batch that could be struck.
 var errNoBatch = errors.New("no batch is sent")
 
-// strike waits until the worker is amid a batch, has meanwhile happen then, and lets it
-// go on.
-func (a *amid) strike(ctx context.Context, verdict natstest.Verdict, meanwhile func()) error {
+// batchTimeout is for how long one worker is waited for, which may have no share or
+// have left.
+const batchTimeout = 5 * time.Second
+
+// strikeAmid waits until a worker is amid a batch, has meanwhile happen then, and lets
+// it go on. It returns the worker.
+func strikeAmid(ctx context.Context, f *fleet, numbers *rand.Rand, verdict natstest.Verdict, meanwhile func(*member)) (*member, error) {
+	for end := time.Now().Add(fleetTimeout); time.Now().Before(end); {
+		m := f.pick(numbers)
+		if struck, err := m.amid.strike(ctx, verdict, func() { meanwhile(m) }); struck || err != nil {
+			return m, err
+		}
+	}
+	return nil, errNoBatch
+}
+
+// strike reports whether the worker was amid a batch within batchTimeout.
+func (a *amid) strike(ctx context.Context, verdict natstest.Verdict, meanwhile func()) (bool, error) {
 	b := &blow{verdict: verdict, reached: make(chan struct{}), goOn: make(chan struct{})}
 	defer close(b.goOn)
 	a.arm(b)
@@ -98,11 +113,11 @@ func (a *amid) strike(ctx context.Context, verdict natstest.Verdict, meanwhile f
 	select {
 	case <-b.reached:
 		meanwhile()
-		return nil
-	case <-time.After(fleetTimeout):
-		return errNoBatch
+		return true, nil
+	case <-time.After(batchTimeout):
+		return false, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 }
 
@@ -115,13 +130,14 @@ func (a *amid) arm(b *blow) {
 // holdAmid holds a worker in the middle of a batch until others have its partitions.
 // Then what it sent arrives.
 func holdAmid(ctx context.Context, f *fleet, numbers *rand.Rand) error {
-	return f.pick(numbers).amid.strike(ctx, natstest.Pass, func() { after(ctx, 2*f.tuning.ttl+upTo(numbers, f.tuning.ttl)) })
+	_, err := strikeAmid(ctx, f, numbers, natstest.Pass, func(*member) { after(ctx, 2*f.tuning.ttl+upTo(numbers, f.tuning.ttl)) })
+	return err
 }
 
 // killAmid kills a worker in the middle of a batch.
 func killAmid(ctx context.Context, f *fleet, numbers *rand.Rand) error {
-	m := f.pick(numbers)
-	if err := m.amid.strike(ctx, natstest.Sever, func() { f.kill(m) }); err != nil {
+	m, err := strikeAmid(ctx, f, numbers, natstest.Sever, f.kill)
+	if err != nil {
 		return err
 	}
 	after(ctx, upTo(numbers, 2*f.tuning.ttl))
@@ -131,11 +147,13 @@ func killAmid(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 
 // breakAmid breaks a worker's connection in the middle of a batch.
 func breakAmid(ctx context.Context, f *fleet, numbers *rand.Rand) error {
-	return f.pick(numbers).amid.strike(ctx, natstest.Sever, func() {})
+	_, err := strikeAmid(ctx, f, numbers, natstest.Sever, func(*member) {})
+	return err
 }
 
 // loseAmid loses one message in the middle of a batch, as a server does that has no room
 // for what comes in.
 func loseAmid(ctx context.Context, f *fleet, numbers *rand.Rand) error {
-	return f.pick(numbers).amid.strike(ctx, natstest.Swallow, func() {})
+	_, err := strikeAmid(ctx, f, numbers, natstest.Swallow, func(*member) {})
+	return err
 }

@@ -49,7 +49,7 @@ func TestFaultContinuity(t *testing.T) {
 				if tt.notice != "" {
 					b.worker.wantLines(1, tt.notice)
 				}
-				b.worker.wantAtMost(40)
+				b.worker.wantAtMost(60)
 			})
 		}
 	}

@@ -36,7 +36,6 @@ func TestFaultOrderlyHandOver(t *testing.T) {
 	crew.scale(0)
 	for _, w := range crew.all {
 		w.wantLines(0, "partition is lost")
-		w.wantLines(0, "level=WARN")
 		w.wantLines(0, "level=ERROR")
 	}
 	wantEachRoutedOnce(t, testified, len(published))
