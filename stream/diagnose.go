@@ -247,7 +247,7 @@ func (d *diagnosis) silence(ctx context.Context) Problem {
 	}
 	return Problem{
 		Kind: JetStreamDisabled, Stops: true,
-		Text: "NATS answers and JetStream does not: the server has disabled it, as it does if its disk is full or fails, until it is restarted: see its log, and give it more disk than max_file_store",
+		Text: "NATS answers and JetStream does not: the server is too busy, or has disabled it, as it does if its disk is full or fails, until it is restarted: see its log, and give it more disk than max_file_store",
 	}
 }
 

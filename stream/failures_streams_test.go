@@ -147,6 +147,8 @@ func noRoom(t *testing.T, g *failing) {
 	g.drop(t, g.subjects.UpdatesStream())
 	g.config.Streams.Updates.MaxBytes = 8 << 30
 	g.run(t, []routing.Registration{registration(toEach(t, alice))})
+	g.worker.log.await(t, "lower streams.updates.max_bytes")
+	g.worker.log.want(t, 0, "changed a stream")
 }
 
 // interruptedChange begins to change the number of partitions, and no command ends that.

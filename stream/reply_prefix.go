@@ -31,6 +31,17 @@ func (p ReplyPrefix) isSubject() bool {
 	return !slices.Contains(tokens, "") && !strings.HasPrefix(tokens[0], "$") && !strings.ContainsFunc(string(p), isOther)
 }
 
+// ValidateInbox returns what Validate does, and a *fault.Field if the server keeps
+// what begins with p for replies between accounts.
+func (p ReplyPrefix) ValidateInbox() error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(p), ".")
+	return fault.Check(first != "_R_" && first != "_GR_", "", string(p),
+		"a prefix such as _INBOX or _INBOX.workers: the server keeps _R_ and _GR_ for itself")
+}
+
 // ValidateBeside returns nil, or a *fault.Field if subjects of a deployment begin
 // with p, whose streams.subject_prefix is subjects.
 func (p ReplyPrefix) ValidateBeside(subjects string) error {

@@ -129,11 +129,14 @@ func settings() []setting {
 			name: "max_msg_size",
 			show: func(c jetstream.StreamConfig) string { return unlimited(int64(c.MaxMsgSize)) },
 			set:  func(have *jetstream.StreamConfig, want jetstream.StreamConfig) { have.MaxMsgSize = want.MaxMsgSize },
-			judge: func(have *jetstream.StreamInfo, _ jetstream.StreamConfig) judgement {
+			judge: func(have *jetstream.StreamInfo, want jetstream.StreamConfig) judgement {
 				if have.Config.MaxMsgSize <= 0 {
 					return judgement{rank: bounds}
 				}
-				return judgement{rank: chosen} // Nothing that is stored is deleted.
+				if want.MaxMsgSize > 0 && want.MaxMsgSize < have.Config.MaxMsgSize {
+					return judgement{weaker, "updates that fit now would be refused"}
+				}
+				return judgement{rank: chosen}
 			},
 		},
 		flag("allow_direct", func(c *jetstream.StreamConfig) *bool { return &c.AllowDirect }),

@@ -102,8 +102,11 @@ func (t *Topology) startStream(ctx context.Context, want jetstream.StreamConfig,
 		want.Replicas = max(want.Replicas, replicas)
 		want.AllowBatchPublish = want.AllowBatchPublish && want.Replicas == 1
 		err := t.create(ctx, want)
+		if err == nil {
+			return t.compare(nil, want), nil
+		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return t.compare(nil, want), err
+			return nil, err
 		}
 		if have, err = t.existing(ctx, want.Name); err != nil || have == nil { // Another worker made it.
 			return nil, err
@@ -120,7 +123,10 @@ func (t *Topology) startStream(ctx context.Context, want jetstream.StreamConfig,
 	if len(necessary) == 0 {
 		return nil, nil
 	}
-	return necessary, t.update(ctx, have.Config, want, among(necessary))
+	if err := t.update(ctx, have.Config, want, among(necessary)); err != nil {
+		return nil, err
+	}
+	return necessary, nil
 }
 
 // ranked returns the changes of settings of one rank.

@@ -126,6 +126,11 @@ func TestTopologyChanges(t *testing.T) {
 			"update PRESENCE_UPDATES: max_msg_size from 69632 to 135168", false,
 		},
 		{
+			"max_update_bytes lowered", func(c *stream.StreamsConfig) { c.Updates.MaxUpdateBytes = 2 << 10 },
+			"refuse PRESENCE_UPDATES: max_msg_size is 69632, configured is 6144: " +
+				"updates that fit now would be refused; if that is meant, run router-worker topology apply --allow-weaker", true,
+		},
+		{
 			"max_bytes of dead letters lowered", func(c *stream.StreamsConfig) { c.Dead.MaxBytes = 1 << 20 },
 			"refuse PRESENCE_DEAD: max_bytes is 1073741824, configured is 1048576: " +
 				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,

@@ -87,7 +87,7 @@ func (n NATS) Validate() error {
 		n.checkURLs(),
 		checkFile("credentials", n.Credentials),
 		checkFile("queries.credentials", n.Queries.Credentials),
-		fault.Under("inbox_prefix", n.InboxPrefix.Validate()),
+		fault.Under("inbox_prefix", n.InboxPrefix.ValidateInbox()),
 		fault.Under("tls", n.TLS.Validate()),
 		fault.Check(100*time.Millisecond <= n.ConnectTimeout && n.ConnectTimeout <= time.Hour,
 			"connect_timeout", n.ConnectTimeout, "100ms to 1h0m0s"),
