@@ -98,7 +98,7 @@ func TestFailuresAreSaidAsDocumented(t *testing.T) {
 func (f failure) provoke(t *testing.T) *failing {
 	t.Helper()
 	config := testConfig()
-	config.Worker.TTL, config.Worker.StopTimeout = time.Second, 100*time.Millisecond
+	config.Worker.TTL, config.Worker.StopTimeout = time.Second, 3*time.Second
 	if f.config != nil {
 		f.config(&config)
 	}

@@ -305,11 +305,12 @@ func TestDeadLetterOfAnotherEpoch(t *testing.T) {
 // that follow under their sequences are delivered.
 func TestUpdatesAreGoneWithinABatch(t *testing.T) {
 	t.Parallel()
-	s := newTailSite(t, onFile, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	s := newTailSite(t, onFile)
 	all := readers(3)
 	before := s.start(t, toEach(t, all...))
 	s.awaitPosition(t, s.publishMany(t, 0, 4))
 	before.stop(t)
+	s.config.Worker.StopTimeout = 100 * time.Millisecond
 	copied := s.backUp(t, s.subjects.UpdatesStream())
 	s.publish(t, bob, 105)
 	w, b := s.holdBefore(t, 4, toEach(t, all...)) // begin, two deliveries | one, end

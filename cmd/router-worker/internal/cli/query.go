@@ -65,7 +65,7 @@ func failed(err error) error {
 	refused, ok := errors.AsType[*wire.QueryError](err)
 	switch {
 	case errors.Is(err, client.ErrNoAnswer):
-		return &queryFailure{"the workers do not answer: see router-worker status, and their logs", err}
+		return &queryFailure{"the workers do not answer: see router-worker status and their logs, and whether worker.queries.reply_prefixes has the nats.inbox_prefix of this command", err}
 	case errors.Is(err, nats.ErrNoResponders):
 		return &queryFailure{"no worker answers queries (start one with: router-worker run)", err}
 	case !ok:
