@@ -11,7 +11,6 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -120,11 +119,12 @@ func TestTwoLettersOfOneUpdateWithinABatch(t *testing.T) {
 // worker there is no second break.
 func TestTailEndsWithItsEpoch(t *testing.T) {
 	t.Parallel()
-	s := newTailSite(t, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+	s := newTailSite(t)
 	all := readers(3)
 	before := s.start(t, toEach(t, all...))
 	s.awaitPosition(t, s.publishMany(t, 0, 10))
 	before.stop(t)
+	s.config.Worker.StopTimeout = 100 * time.Millisecond
 	s.publish(t, bob, 11)
 	first, b := s.holdBefore(t, 4, toEach(t, all...)) // begin, two deliveries | one, end
 	first.kill(t)
