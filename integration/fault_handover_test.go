@@ -36,6 +36,8 @@ func TestFaultOrderlyHandOver(t *testing.T) {
 	crew.scale(0)
 	for _, w := range crew.all {
 		w.wantLines(0, "partition is lost")
+		claims, _ := w.log.matching(`level=WARN msg="waiting, nothing is lost" what="claiming partitions"`) // Two claims may meet.
+		w.wantLines(len(claims), "level=WARN")
 		w.wantLines(0, "level=ERROR")
 	}
 	wantEachRoutedOnce(t, testified, len(published))
