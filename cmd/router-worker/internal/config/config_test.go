@@ -53,6 +53,26 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
+// TestSlips holds what people get who slip: files with one or more of the mistakes that
+// operators make, and a few that only look like mistakes.
+func TestSlips(t *testing.T) {
+	t.Parallel()
+	for _, file := range files(t, "testdata/slips/*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := "valid"
+			if _, err := config.Parse("config.yaml", data, nil); err != nil {
+				got = err.Error()
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", got+"\n")
+		})
+	}
+}
+
 func TestFullFileSetsEveryValue(t *testing.T) {
 	c, err := config.Load("testdata/good/full.yaml", nil)
 	if err != nil {
