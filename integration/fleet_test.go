@@ -32,7 +32,8 @@ type fleet struct {
 	members []*member
 	guests  []*member // places for the workers of storms, empty but for those
 
-	disk *natstest.SmallDisk // of the server, if it has one that may be full
+	disk      *natstest.SmallDisk // of the server, if it has one that may be full
+	switching sync.Mutex          // held while it is full, and while the server is asked for another layout
 
 	workers  []*workerProcess // all that there ever were
 	cut      bool             // a stream went back

@@ -82,6 +82,8 @@ func cutNewest(dir string, bytes int64) error {
 // stream notices first, the server gives JetStream up, or each stream takes nothing
 // more; neither ends before the server is restarted.
 func fillDisk(ctx context.Context, f *fleet, numbers *rand.Rand) error {
+	f.switching.Lock()
+	defer f.switching.Unlock()
 	if err := f.awaitLogged(ctx, "no space left on device"); err != nil {
 		return err
 	}

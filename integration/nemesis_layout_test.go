@@ -38,8 +38,17 @@ func repartition(ctx context.Context, f *fleet, numbers *rand.Rand) error {
 	return nil
 }
 
-// repartition starts the command, which knows every server.
+// repartition starts the command, which knows every server. A server whose disk is full
+// uses a layout that it cannot write down, and stores later updates in the old one when
+// it is started again: what is then overtaken cannot be delivered in order, so the disk
+// is full before or after that moment.
 func (f *fleet) repartition(n string) *workerProcess {
 	f.t.Helper()
-	return startProcess(f.t, binaries.worker, "topology", nil, "topology", "repartition", n, "--wait", "10s", "--nats", f.cluster.URL())
+	f.switching.Lock()
+	defer f.switching.Unlock()
+	command := startProcess(f.t, binaries.worker, "topology", nil, "topology", "repartition", n, "--wait", "10s", "--nats", f.cluster.URL())
+	if f.disk != nil {
+		_ = command.logged("waiting until workers have committed", fleetTimeout) // One that fails, or has nothing to do, does not come to that.
+	}
+	return command
 }

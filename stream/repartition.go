@@ -46,6 +46,7 @@ type Repartition struct {
 	subjects   wire.Subjects
 	layouts    layouts
 	claimer    *claimer
+	continuity *continuity
 	partitions int
 	wait       time.Duration
 	told       func(Progress)
@@ -69,6 +70,13 @@ type Repartitioned struct {
 	Before  wire.Layout `json:"before"`
 	Now     wire.Layout `json:"now"`
 	Changed bool        `json:"changed"` // false where the deployment had that number of partitions
+
+	// Overtaken is the sequence of the first update that was stored in the new layout
+	// before others were stored in the old one, 0 for none. It and those behind it are
+	// delivered after newer updates of their users. A server does that if its disk is full
+	// just when it is asked for the new layout: it uses the layout, cannot write it down,
+	// and has forgotten it when it starts again.
+	Overtaken uint64 `json:"overtaken,omitempty"`
 }
 
 // NewRepartition returns a change of the deployment on the server of js.
@@ -87,6 +95,7 @@ func NewRepartition(js jetstream.JetStream, config RepartitionConfig) (*Repartit
 	return &Repartition{
 		js: js, subjects: subjects, layouts: newLayouts(js, subjects),
 		claimer:    &claimer{js: js, subjects: subjects, checkpoints: points},
+		continuity: &continuity{js: js, updates: leader{nc: js.Conn(), stream: subjects.UpdatesStream()}, subjects: subjects},
 		partitions: config.Partitions, wait: config.Wait, told: config.Progress,
 	}, nil
 }
@@ -110,6 +119,13 @@ func (r *Repartition) Run(ctx context.Context) (Repartitioned, error) {
 	r.told(Progress{Step: Switch, Total: move.To.Partitions})
 	if err := r.await(ctx, Drain, from.Partitions, r.draining(from, move)); err != nil {
 		return Repartitioned{}, fmt.Errorf("%w; updates are stored and wait; run the command again to go on", err)
+	}
+	err = r.insist(ctx, func(ctx context.Context) (err error) {
+		done.Overtaken, err = r.overtaken(ctx, from, move)
+		return err
+	})
+	if err != nil {
+		return Repartitioned{}, err
 	}
 	if err := r.insist(ctx, func(ctx context.Context) error { return r.scale(ctx, move.Replicas) }); err != nil {
 		return Repartitioned{}, err

@@ -196,6 +196,41 @@ func TestRepartitionAfterTheUpdatesStreamWasMadeAgain(t *testing.T) {
 	}
 }
 
+// The checkpoints are from before the updates stream went back: they tell of no update
+// that was stored since, though its sequence is not higher.
+func TestRepartitionAfterTheUpdatesStreamWentBack(t *testing.T) {
+	t.Parallel()
+	for more, reason := range map[int]string{
+		2: "update 6 of another history, as the stream lost its newest updates",
+		4: "update 6 of another history, as the stream holds another update",
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, onFile)
+			w := s.start(t, toEach(t, alice))
+			s.awaitPosition(t, s.publishMany(t, 0, 2))
+			copied := s.backUp(t, s.subjects.UpdatesStream())
+			s.awaitPosition(t, s.publishMany(t, 2, 4))
+			w.stop(t)
+			s.restore(t, s.subjects.UpdatesStream(), copied)
+			last := s.publishMany(t, 6, more)
+			if _, err := s.repartition(t, 2, time.Nanosecond); err == nil || !strings.Contains(err.Error(), reason) {
+				t.Errorf("Run = %v, want that it waits and says %q", err, reason)
+			}
+			w = s.start(t, toEach(t, alice))
+			s.mustRepartition(t, 2, wire.Layout{Generation: 1, Partitions: 2})
+			w.stop(t)
+			want := []uint64{1, 2, 3, 4, 5, 6}
+			for sequence := uint64(3); sequence <= last; sequence++ {
+				want = append(want, sequence)
+			}
+			if received := sequences(s.deliveries(t))[alice]; !slices.Equal(received, want) {
+				t.Errorf("%s received %v, want %v", alice, received, want)
+			}
+		})
+	}
+}
+
 // An update that is committed up to a recipient is not committed.
 func TestRepartitionWaitsForTheLastRecipient(t *testing.T) {
 	t.Parallel()
@@ -267,6 +302,49 @@ func TestRepartitionTwiceAtOnce(t *testing.T) {
 		}
 	}
 	wantEachOnce(t, s.deliveries(t), last)
+}
+
+// The server uses the new layout for one update, and then the old one again, as it does
+// when it is restarted after it could not write the change down.
+func TestRepartitionTellsWhatIsOvertaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, shared)
+	w := s.start(t, toEach(t, alice))
+	s.awaitAll(t, s.publishToAll(t, 0, 1))
+	var first, last uint64
+	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: eventTimeout,
+		Progress: func(p stream.Progress) {
+			if p.Step == stream.Switch {
+				s.storeIn(t, wire.Layout{Generation: 1, Partitions: 6})
+				first = s.publish(t, bob, 2)
+				s.storeIn(t, wire.Layout{Partitions: sharedPartitions})
+				last = s.publish(t, bob, 3)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := r.Run(t.Context()); err != nil || done.Overtaken != first {
+		t.Errorf("Run = %+v, %v, want that update %d is overtaken", done, err, first)
+	}
+	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
+	w.stop(t)
+	got := sequences(s.deliveries(t))[alice]
+	if n := len(got); n != int(last) || got[n-2] != last || got[n-1] != first { //nolint:gosec // A few.
+		t.Errorf("%s received %v, want 1 to %d, and %d at the end", alice, got, last, first)
+	}
+}
+
+// storeIn has the server store updates in a layout.
+func (s *site) storeIn(t *testing.T, layout wire.Layout) {
+	t.Helper()
+	config := s.updatesStream(t).CachedInfo().Config
+	config.SubjectTransform.Destination = s.subjects.In(layout.Generation).UpdateTransform(layout.Partitions)
+	if _, err := s.js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Workers that are not told of a change do not wait for its end: then updates are not

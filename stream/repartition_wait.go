@@ -178,10 +178,6 @@ func replicated(updates *jetstream.StreamInfo) error {
 
 // drained looks how far the updates are committed that are stored in layout.
 func (r *Repartition) drained(ctx context.Context, layout wire.Layout) (survey, error) {
-	_, info, err := r.layouts.stored(ctx)
-	if err != nil {
-		return survey{}, err
-	}
 	updates := leader{nc: r.js.Conn(), stream: r.subjects.UpdatesStream()}
 	var s survey
 	for n := range layout.Partitions {
@@ -199,13 +195,54 @@ func (r *Repartition) drained(ctx context.Context, layout wire.Layout) (survey, 
 			return survey{}, err
 		}
 		s.sum += found.Sequence
-		if found.sequence > 0 && found.Created.Equal(info.Created) && found.position().next() > last.Sequence {
+		lacks, err := r.uncommitted(ctx, found, last.Sequence)
+		if err != nil {
+			return survey{}, err
+		}
+		if lacks == "" {
 			s.done++
 			continue
 		}
-		s.lacks = fmt.Errorf("partition %d is committed up to update %d, its last one is %d: see whether workers run, and what they wait for", n, found.Sequence, last.Sequence)
+		s.lacks = fmt.Errorf("partition %d %s: see whether workers run, and what they wait for", n, lacks)
 	}
 	return s, nil
+}
+
+// uncommitted says what is lacking until the update at last is committed, "" for
+// nothing. A checkpoint from before the stream went back is about other updates, which
+// had the same sequences.
+func (r *Repartition) uncommitted(ctx context.Context, found checkpoint, last uint64) (string, error) {
+	at := found.position()
+	if found.sequence == 0 || at.next() <= last {
+		return fmt.Sprintf("is committed up to update %d, its last one is %d", at.sequence, last), nil
+	}
+	_, info, err := r.layouts.stored(ctx)
+	if err != nil {
+		return "", err
+	}
+	reason, err := r.continuity.broken(ctx, at, info)
+	if err != nil || reason == "" {
+		return "", err
+	}
+	return fmt.Sprintf("is committed up to update %d of another history, as %s", at.sequence, reason), nil
+}
+
+// overtaken returns the sequence of the first update in the layout of a move, if others
+// were stored in from after it, else 0.
+func (r *Repartition) overtaken(ctx context.Context, from wire.Layout, move wire.LayoutMove) (uint64, error) {
+	updates := leader{nc: r.js.Conn(), stream: r.subjects.UpdatesStream()}
+	last, err := updates.get(ctx, getRequest{LastSubject: r.subjects.In(from.Generation).GenerationUpdates()})
+	if err == nil {
+		var first stored
+		first, err = updates.get(ctx, getRequest{NextSubject: r.subjects.In(move.To.Generation).GenerationUpdates(), Sequence: 1})
+		if err == nil && first.Sequence < last.Sequence {
+			return first.Sequence, nil
+		}
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = nil
+	}
+	return 0, err
 }
 
 // handOver waits until workers have claimed the partitions of the layout to, for as

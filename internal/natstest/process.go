@@ -31,8 +31,8 @@ type ProcessOptions struct {
 	Config       string        // appended to the configuration file, such as accounts or a cluster
 }
 
-// Process is a nats-server in a process of its own. Its methods are called by one
-// goroutine at a time.
+// Process is a nats-server in a process of its own. Its methods, URL apart, are called
+// by one goroutine at a time.
 type Process struct {
 	options ProcessOptions
 	config  string // path of the configuration file
@@ -74,7 +74,7 @@ func NewProcess(tb testing.TB, options ProcessOptions) *Process {
 }
 
 // URL returns the URL that clients connect to, the same over restarts. A free port
-// is known after the start.
+// is known after the first start; from then on, any goroutine may call URL.
 func (p *Process) URL() string { return "nats://" + address(p.options.Port) }
 
 // Name returns the name of the server.
@@ -100,6 +100,7 @@ func (p *Process) Start(ctx context.Context) error {
 			return err
 		}
 		if failed = p.startOn(ctx, port); failed == nil {
+			p.options.Port = port
 			return nil
 		}
 	}
@@ -120,7 +121,7 @@ func (p *Process) Kill() error {
 }
 
 // Stop asks the process to end (SIGTERM) and returns when it is gone. One that
-// takes too long is killed, which is an error.
+// takes too long is killed, which is an error that holds the stacks of its goroutines.
 func (p *Process) Stop() error {
 	if !p.Running() {
 		return nil
@@ -134,8 +135,29 @@ func (p *Process) Stop() error {
 	case <-p.exited:
 		return nil
 	case <-bound.C:
-		return errors.Join(fmt.Errorf("stop nats-server: it runs on after %v", processStopTimeout), p.Kill())
+		stacks, err := p.stacks()
+		return errors.Join(fmt.Errorf("stop nats-server: it runs on after %v, with these goroutines:\n%s", processStopTimeout, stacks), err, p.Kill())
 	}
+}
+
+// stacks ends the process with SIGQUIT and returns what it then logs.
+func (p *Process) stacks() ([]byte, error) {
+	before, err := os.ReadFile(p.log)
+	if err != nil {
+		return nil, fmt.Errorf("read the log of nats-server: %w", err)
+	}
+	if err := p.Signal(syscall.SIGQUIT); err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(processStopTimeout):
+	}
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return nil, fmt.Errorf("read the log of nats-server: %w", err)
+	}
+	return log[len(before):], nil
 }
 
 // Restart is Kill and Start.

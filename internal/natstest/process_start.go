@@ -20,7 +20,6 @@ const (
 	logTailBytes = 8 << 10
 )
 
-// startOn settles the port where the start succeeds.
 func (p *Process) startOn(ctx context.Context, port int) error {
 	if err := p.launch(port); err != nil {
 		return fmt.Errorf("start nats-server: %w", err)
@@ -30,7 +29,6 @@ func (p *Process) startOn(ctx context.Context, port int) error {
 	if err := p.awaitReady(ctx, address(port)); err != nil {
 		return errors.Join(fmt.Errorf("start nats-server: %w", err), p.Kill())
 	}
-	p.options.Port = port
 	return nil
 }
 

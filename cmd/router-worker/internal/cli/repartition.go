@@ -93,6 +93,9 @@ func (p *program) showRepartitioned(done stream.Repartitioned) error {
 		p.say("nothing to change: the streams have %s", plural.Of(done.Now.Partitions, "partition", "partitions"))
 		return nil
 	}
+	if done.Overtaken > 0 {
+		p.note("the server used the new layout before it could write it down, as if its disk was full: updates from %d on are delivered after newer ones of their users, which readers drop by (epoch, sequence)", done.Overtaken)
+	}
 	p.say("%s %d now; set streams.partitions to %[2]d", plural.Of(done.Before.Partitions, "partition is", "partitions are"), done.Now.Partitions)
 	return nil
 }
