@@ -332,7 +332,7 @@ func TestRepartitionTellsWhatIsOvertaken(t *testing.T) {
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
 	w.stop(t)
 	got := sequences(s.deliveries(t))[alice]
-	if n := len(got); n != int(last) || got[n-2] != last || got[n-1] != first { //nolint:gosec // A few.
+	if n := len(got); n != int(last) || got[n-2] != last || got[n-1] != first {
 		t.Errorf("%s received %v, want 1 to %d, and %d at the end", alice, got, last, first)
 	}
 }
