@@ -2,6 +2,7 @@ package natstest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,11 @@ import (
 
 const (
 	processReadyTimeout = time.Minute
-	processStopTimeout  = time.Minute
+	processStopTimeout  = 30 * time.Second
 )
+
+// ErrKilled is the error about a process that does not end when it is asked to.
+var ErrKilled = errors.New("it was killed")
 
 // ProcessOptions says how a nats-server process runs. Binary is required.
 type ProcessOptions struct {
@@ -27,6 +31,7 @@ type ProcessOptions struct {
 	Port         int           // a free port where 0
 	StoreDir     string        // a directory of the test where empty
 	MaxFileStore int64         // bytes that streams may reserve; three quarters of the disk where 0
+	StopTimeout  time.Duration // bound on the time that Stop takes, 30 s where 0; as long again for its stacks
 	SyncInterval time.Duration // time between two fsyncs of a stream; 2 minutes where 0
 	Config       string        // appended to the configuration file, such as accounts or a cluster
 }
@@ -64,6 +69,7 @@ func NewProcess(tb testing.TB, options ProcessOptions) *Process {
 	if options.Name == "" {
 		options.Name = "natstest-" + strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // A name is no secret.
 	}
+	options.StopTimeout = cmp.Or(options.StopTimeout, processStopTimeout)
 	p := &Process{
 		options: options,
 		config:  filepath.Join(dir, "nats-server.conf"),
@@ -120,8 +126,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Stop asks the process to end (SIGTERM) and returns when it is gone. One that
-// takes too long is killed, which is an error that holds the stacks of its goroutines.
+// Stop asks the process to end (SIGTERM) and returns when it is gone. One that does not
+// end in time is killed: the error wraps ErrKilled and has the stacks of its goroutines.
 func (p *Process) Stop() error {
 	if !p.Running() {
 		return nil
@@ -129,35 +135,39 @@ func (p *Process) Stop() error {
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	bound := time.NewTimer(processStopTimeout)
+	if p.ends() {
+		return nil
+	}
+	if err := p.Signal(syscall.SIGQUIT); err != nil {
+		return err
+	}
+	_ = p.ends() // One that is stopped writes nothing.
+	if err := p.Kill(); err != nil {
+		return err
+	}
+	return fmt.Errorf("stop nats-server: %w after %v, its log:\n%s", ErrKilled, p.options.StopTimeout, p.stacks())
+}
+
+// stacks returns the log from where the process wrote its stacks.
+func (p *Process) stacks() []byte {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	_, stacks, _ := bytes.Cut(log[p.logged:], []byte("SIGQUIT: quit"))
+	return stacks
+}
+
+// ends reports whether the process ends in time.
+func (p *Process) ends() bool {
+	bound := time.NewTimer(p.options.StopTimeout)
 	defer bound.Stop()
 	select {
 	case <-p.exited:
-		return nil
+		return true
 	case <-bound.C:
-		stacks, err := p.stacks()
-		return errors.Join(fmt.Errorf("stop nats-server: it runs on after %v, with these goroutines:\n%s", processStopTimeout, stacks), err, p.Kill())
+		return false
 	}
-}
-
-// stacks ends the process with SIGQUIT and returns what it then logs.
-func (p *Process) stacks() ([]byte, error) {
-	before, err := os.ReadFile(p.log)
-	if err != nil {
-		return nil, fmt.Errorf("read the log of nats-server: %w", err)
-	}
-	if err := p.Signal(syscall.SIGQUIT); err != nil {
-		return nil, err
-	}
-	select {
-	case <-p.exited:
-	case <-time.After(processStopTimeout):
-	}
-	log, err := os.ReadFile(p.log)
-	if err != nil {
-		return nil, fmt.Errorf("read the log of nats-server: %w", err)
-	}
-	return log[len(before):], nil
 }
 
 // Restart is Kill and Start.

@@ -130,3 +130,18 @@ func build(t *testing.T) string {
 	}
 	return binary
 }
+
+// A process that does not end when it is asked to is killed.
+func TestStopKills(t *testing.T) {
+	t.Parallel()
+	p := natstest.StartProcess(t, natstest.ProcessOptions{Binary: build(t), StopTimeout: 50 * time.Millisecond})
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(); !errors.Is(err, natstest.ErrKilled) {
+		t.Errorf("Stop = %v, want %v", err, natstest.ErrKilled)
+	}
+	if p.Running() {
+		t.Error("the process runs on")
+	}
+}
