@@ -3,11 +3,10 @@ package sender_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream/sender"
@@ -108,14 +107,8 @@ func TestSenderThatLosesItsPinForgets(t *testing.T) {
 	s.commit(t, eva, says(1, "older"))
 	await(t, first.tried, "try")
 	s.run(t, pinConfig(), second.send)
-	stream, err := s.js.Stream(t.Context(), s.subjects.DeliveriesStream())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.awaitWaiting(t, stream, 2)
-	if err := stream.UnpinConsumer(t.Context(), "federate", "sender"); err != nil {
-		t.Fatal(err)
-	}
+	s.awaitWaiting(t, 2)
+	s.unpin(t)
 	s.commit(t, eva, says(2, "newer"))
 	wantBatch(t, second.next(t), entry("newer"))
 	one.awaitHeld(t, 0)
@@ -136,28 +129,74 @@ func TestSenderForgetsAsSoonAsItHears(t *testing.T) {
 	one := s.run(t, c, first.send)
 	s.commit(t, eva, says(1, "older"))
 	await(t, first.tried, "try")
-	stream, err := s.js.Stream(t.Context(), s.subjects.DeliveriesStream())
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.run(t, c, second.send)
-	s.awaitWaiting(t, stream, 2)
-	if err := stream.UnpinConsumer(t.Context(), "federate", "sender"); err != nil {
-		t.Fatal(err)
-	}
+	s.awaitWaiting(t, 2)
+	s.unpin(t)
 	s.commit(t, eva, says(2, "newer"))
 	wantBatch(t, second.next(t), entry("newer"))
 	one.awaitHeld(t, 0)
 	first.wantNone(t)
 }
 
-// awaitWaiting waits until n senders ask for more.
-func (s *site) awaitWaiting(t *testing.T, stream jetstream.Stream, n int) {
-	t.Helper()
-	eventually(t, "senders that ask", func() bool {
-		consumer, err := stream.Consumer(t.Context(), "federate")
-		return err == nil && consumer.CachedInfo().NumWaiting == n
+// A sender that loses its pin stops what is on its way, and hands nothing more over to that
+// destination before that has ended, even if it is soon the one that sends again.
+func TestLostPinStopsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	far.answers(func(ctx context.Context, b sender.Batch) error {
+		if show(b) != one("somewhere.org", entry("older")) {
+			return nil
+		}
+		<-ctx.Done()
+		close(stopped)
+		<-ended
+		return ctx.Err()
 	})
+	c := config()
+	c.AckWait = time.Hour // It hears of the loss.
+	made := s.run(t, c, far.send)
+	s.commit(t, eva, says(1, "older"))
+	await(t, far.tried, "try")
+	end := sync.OnceFunc(func() { close(ended) })
+	t.Cleanup(end)
+	another := newServers()
+	another.answers(refuse)
+	second := s.run(t, c, another.send)
+	s.awaitWaiting(t, 2)
+	s.unpin(t)
+	s.commit(t, eva, says(2, "newer"))
+	await(t, stopped, "stop of what is on its way")
+	await(t, another.tried, "try of the sender that reads then")
+	second.stop() // It gives back what it could not send.
+	made.awaitHeld(t, 1)
+	s.commit(t, "@zoe:elsewhere.net", says(3, "newest"))
+	if got, want := show(far.next(t)), one("elsewhere.net", entry("newest")); got != want {
+		t.Errorf("sent is %s, want %s while another batch is on its way to somewhere.org", got, want)
+	}
+	end()
+	wantBatch(t, far.next(t), entry("newer"))
+	if far.mixed.Load() {
+		t.Error("a batch was handed over while another one was on its way")
+	}
+}
+
+// unpin has the consumer forget which sender reads.
+func (s *site) unpin(t *testing.T) {
+	t.Helper()
+	stream, err := s.js.Stream(t.Context(), s.subjects.DeliveriesStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.UnpinConsumer(t.Context(), "federate", "sender"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitWaiting waits until n senders ask for more.
+func (s *site) awaitWaiting(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, "senders that ask", func() bool { return s.consumer(t).NumWaiting == n })
 }
 
 // The server counts from what it was asked, which it may answer late.

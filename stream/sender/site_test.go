@@ -112,12 +112,23 @@ func (s *site) publish(t *testing.T, m *nats.Msg) {
 // aside that it has not delivered yet.
 func (s *site) unacknowledged(t *testing.T) (pending int, undelivered uint64) {
 	t.Helper()
+	info := s.consumer(t)
+	return info.NumAckPending, info.NumPending
+}
+
+// acknowledged returns up to which sequence all deliveries are acknowledged.
+func (s *site) acknowledged(t *testing.T) uint64 {
+	t.Helper()
+	return s.consumer(t).AckFloor.Stream
+}
+
+func (s *site) consumer(t *testing.T) *jetstream.ConsumerInfo {
+	t.Helper()
 	c, err := s.js.Consumer(t.Context(), s.subjects.DeliveriesStream(), "federate")
 	if err != nil {
 		t.Fatalf("look up the consumer: %v", err)
 	}
-	info := c.CachedInfo()
-	return info.NumAckPending, info.NumPending
+	return c.CachedInfo()
 }
 
 // awaitUnacknowledged waits until n deliveries are not acknowledged. That they were is
