@@ -107,8 +107,12 @@ func Status(status int, body string, headers ...string) http.HandlerFunc {
 // Closed is a fault: the connection is closed without an answer.
 func Closed(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// Slow is a fault: there is no answer for as long as the client waits.
-func Slow(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// Slow is a fault: there is no answer. A client that gives up says so before it has closed
+// its connection, so an answer could still reach it then.
+func Slow(w http.ResponseWriter, r *http.Request) {
+	<-r.Context().Done()
+	Closed(w, r)
+}
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if !s.enter() {
