@@ -107,13 +107,13 @@ func (i *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	return consumer, nil
 }
 
-// wait is how long to go without a request to the server. Of a pin's time that leaves
+// patience is how long to go without a request to the server. Of a pin's time that leaves
 // half for the answer.
-func (i *intake) wait() time.Duration { return min(fetchWait, i.config.AckWait/4) }
+func (i *intake) patience() time.Duration { return min(fetchWait, i.config.AckWait/4) }
 
 // awaitRoom reports whether there is room, and waits for it no longer than the pin can.
 func (i *intake) awaitRoom(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, i.wait())
+	ctx, cancel := context.WithTimeout(ctx, i.patience())
 	defer cancel()
 	return i.outbox.awaitRoom(ctx)
 }
@@ -121,8 +121,8 @@ func (i *intake) awaitRoom(ctx context.Context) bool {
 // fetch asks for no more than there is room for, about, and without room for what is
 // never delivered.
 func (i *intake) fetch(ctx context.Context, consumer jetstream.Consumer, room bool) error {
-	wait := i.wait()
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	patience := i.patience()
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	size := noBytes
 	if room {
@@ -131,7 +131,7 @@ func (i *intake) fetch(ctx context.Context, consumer jetstream.Consumer, room bo
 	options := []jetstream.FetchOpt{
 		jetstream.FetchContext(ctx), jetstream.FetchMaxBytes(size), jetstream.FetchPriorityGroup(group),
 	}
-	if wait == fetchWait { // else it is over soon enough where nothing comes any more
+	if patience == fetchWait { // else it is over soon enough where nothing comes any more
 		options = append(options, jetstream.FetchHeartbeat(heartbeat))
 	}
 	asked := time.Now()
