@@ -2,14 +2,14 @@ package modules
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log/slog"
+	"iter"
 	"regexp"
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/metric/noop"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/presence-router/presence-router/internal/fault"
@@ -25,6 +25,8 @@ type Entry struct {
 	OnError routing.Policy `yaml:"on_error"` // skip where empty
 	Timeout time.Duration  `yaml:"timeout"`  // bound on one call, 1ms to 10m; the default where 0
 	Config  *yaml.Node     `yaml:"config"`   // what the module's README says; may be nil
+
+	decoded *Module // Config; nil before Check, and after it if there were faults
 }
 
 // Bounds on the timeout of an entry.
@@ -38,60 +40,95 @@ func (e Entry) RouterName() string { return cmp.Or(e.Name, e.Module) }
 
 // Build returns the registrations of the entries, in order; defaultTimeout is for
 // those without one. Errors are the faults of all entries, joined, each a
-// *strictyaml.Fault whose path begins with modules[i].
+// *strictyaml.Fault whose path begins with modules[i], or one of a file that a config
+// names.
 func Build(entries []Entry, defaultTimeout time.Duration, api API) ([]routing.Registration, error) {
-	table := Table()
-	registrations := make([]routing.Registration, len(entries))
-	faults := []error{checkCount(len(entries)), checkNames(entries)}
-	for i, entry := range entries {
-		registration, err := entry.build(table, defaultTimeout, api)
-		faults = append(faults, strictyaml.Under(place(i), err))
-		registrations[i] = registration
-	}
-	if err := errors.Join(faults...); err != nil {
+	if err := Check(entries); err != nil {
 		return nil, err
+	}
+	registrations := make([]routing.Registration, len(entries))
+	for i, entry := range entries {
+		router, err := entry.decoded.New(api)
+		if err != nil {
+			return nil, strictyaml.Under(place(i), strictyaml.Under("config", err))
+		}
+		registrations[i] = routing.Registration{
+			Name:    entry.RouterName(),
+			Router:  router,
+			Timeout: cmp.Or(entry.Timeout, defaultTimeout),
+			OnError: cmp.Or(entry.OnError, routing.Skip),
+		}
 	}
 	return registrations, nil
 }
 
-// Check returns the errors that Build would, and keeps nothing.
+// Check returns the faults that Build would. A config without any stays decoded: it is
+// not decoded again by what is called with the same entries later.
 func Check(entries []Entry) error {
-	_, err := Build(entries, maxTimeout, API{
-		Logger:  slog.New(slog.DiscardHandler),
-		Meter:   noop.Meter{},
-		IsLocal: func(presence.UserID) bool { return false },
-	})
-	return err
-}
-
-// Undeliverable returns the joined errors, each a *fault.Field whose path begins with
-// modules[i], about parts of valid entries that can never deliver anything.
-func Undeliverable(entries []Entry, isLocal func(presence.UserID) bool) error {
 	table := Table()
-	var found []error
-	for i, entry := range entries {
-		api := API{Logger: slog.New(slog.DiscardHandler), Meter: noop.Meter{}, IsLocal: isLocal, Warn: func(err error) {
-			found = append(found, fault.Under(place(i)+".config", err))
-		}}
-		_, _ = entry.build(table, maxTimeout, api) // Build tells of its faults.
+	faults := []error{checkCount(len(entries)), checkNames(entries)}
+	for i := range entries {
+		faults = append(faults, strictyaml.Under(place(i), errors.Join(entries[i].validate(table), entries[i].decode(table))))
 	}
-	return errors.Join(found...)
+	return errors.Join(faults...)
 }
 
-func (e Entry) build(table map[string]Factory, defaultTimeout time.Duration, api API) (routing.Registration, error) {
-	faults := []error{e.validate(table)}
-	var router routing.Router
-	if factory, known := table[e.Module]; known {
-		made, err := factory(e.Config, api)
-		faults = append(faults, strictyaml.Under("config", err))
-		router = made
+// decode decodes the config unless that was done.
+func (e *Entry) decode(table map[string]Factory) error {
+	factory, known := table[e.Module]
+	if !known || e.decoded != nil {
+		return nil
 	}
-	return routing.Registration{
-		Name:    e.RouterName(),
-		Router:  router,
-		Timeout: cmp.Or(e.Timeout, defaultTimeout),
-		OnError: cmp.Or(e.OnError, routing.Skip),
-	}, errors.Join(faults...)
+	module, err := factory(e.Config)
+	if err != nil {
+		return strictyaml.Under("config", err)
+	}
+	e.decoded = &module
+	return nil
+}
+
+// Files returns the SHA-256 of the content of each file that the config names, by the
+// key that names it. It knows those of entries that Check was called with.
+func (e *Entry) Files() map[string][sha256.Size]byte {
+	if e.decoded == nil {
+		return nil
+	}
+	return e.decoded.Files
+}
+
+// Users yields the users that the configs name, once for each time, of entries that
+// Check was called with.
+func Users(entries []Entry) iter.Seq[presence.UserID] {
+	return func(yield func(presence.UserID) bool) {
+		for _, entry := range entries {
+			if entry.decoded == nil || entry.decoded.Users == nil {
+				continue
+			}
+			for user := range entry.decoded.Users {
+				if !yield(user) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Undeliverable yields what can never deliver anything in entries that Check was called
+// with: each a part of a valid config, with a path that begins with modules[i].
+func Undeliverable(entries []Entry, isLocal func(presence.UserID) bool) iter.Seq[*fault.Field] {
+	return func(yield func(*fault.Field) bool) {
+		for i, entry := range entries {
+			if entry.decoded == nil || entry.decoded.Undeliverable == nil {
+				continue
+			}
+			for field := range entry.decoded.Undeliverable(isLocal) {
+				field.Path = fault.Join(place(i)+".config", field.Path)
+				if !yield(field) {
+					return
+				}
+			}
+		}
+	}
 }
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)

@@ -1,6 +1,8 @@
 package modules
 
 import (
+	"crypto/sha256"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/internal/strictyaml"
 	"github.com/presence-router/presence-router/modules/broadcast"
 	"github.com/presence-router/presence-router/modules/static"
@@ -21,28 +24,41 @@ type API struct {
 	Logger  *slog.Logger
 	Meter   metric.Meter
 	IsLocal func(presence.UserID) bool // whether the user is of one of server_names
-
-	// Warn takes what is wrong with a config that is valid: joined *fault.Field about
-	// what can never deliver anything. It is nil where nobody asks.
-	Warn func(error)
 }
 
-// Factory makes a router from the config of an entry; node is nil where the entry
-// has none. It reports all faults of the config, joined, and does no I/O: it also
-// runs where a configuration is only checked.
-type Factory func(node *yaml.Node, api API) (routing.Router, error)
+// Module is the config of an entry: decoded, valid, and with the files read that it
+// names. Only New is required.
+type Module struct {
+	New           func(API) (routing.Router, error)                               // makes the router
+	Users         iter.Seq[presence.UserID]                                       // whom the config names
+	Undeliverable func(isLocal func(presence.UserID) bool) iter.Seq[*fault.Field] // what can never deliver anything
+	Files         map[string][sha256.Size]byte                                    // SHA-256 of each file, by the key that names it
+}
+
+// Factory decodes the config of an entry; node is nil where the entry has none. It
+// reports all faults of the config, joined. It reads files that the config names and
+// does no other I/O: it also runs where a configuration is only checked.
+type Factory func(node *yaml.Node) (Module, error)
 
 // Table returns the factory of every module by the module's name.
 func Table() map[string]Factory {
 	return map[string]Factory{
-		"broadcast": configured(func(config broadcast.Config, _ API) (routing.Router, error) {
-			return broadcast.New(config)
+		"broadcast": configured(func(config *broadcast.Config) (Module, error) {
+			return Module{
+				New:   func(API) (routing.Router, error) { return broadcast.New(*config) },
+				Users: slices.Values(config.Users),
+			}, nil
 		}),
-		"static": configured(func(config static.Config, api API) (routing.Router, error) {
-			if api.Warn != nil {
-				api.Warn(config.Undeliverable(api.IsLocal))
+		"static": configured(func(config *static.Config) (Module, error) {
+			if err := config.ReadFile(); err != nil {
+				return Module{}, err
 			}
-			return static.New(config)
+			return Module{
+				New:           func(API) (routing.Router, error) { return static.New(*config) },
+				Users:         config.NamedUsers(),
+				Undeliverable: config.Undeliverable,
+				Files:         config.Files(),
+			}, nil
 		}),
 	}
 }
@@ -56,18 +72,14 @@ type validConfig[C any] interface {
 	strictyaml.Validator
 }
 
-// configured returns the factory that decodes a C strictly, validates it and
-// hands it to build.
-func configured[C any, P validConfig[C]](build func(config C, api API) (routing.Router, error)) Factory {
-	return func(node *yaml.Node, api API) (routing.Router, error) {
-		var config C
-		if err := strictyaml.Load(node, P(&config)); err != nil {
-			return nil, err
+// configured returns the factory that decodes a C strictly, validates it and hands it
+// to describe.
+func configured[C any, P validConfig[C]](describe func(config P) (Module, error)) Factory {
+	return func(node *yaml.Node) (Module, error) {
+		config := P(new(C))
+		if err := strictyaml.Load(node, config); err != nil {
+			return Module{}, err
 		}
-		router, err := build(config, api)
-		if err != nil {
-			return nil, err
-		}
-		return router, nil
+		return describe(config)
 	}
 }

@@ -1,8 +1,11 @@
 package modules_test
 
 import (
+	"errors"
+	"iter"
 	"testing"
 
+	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing/presence"
 )
@@ -22,11 +25,23 @@ routes:
 	entries := []modules.Entry{
 		{Module: "broadcast", Config: node(t, `users_who_should_receive_all_presence: ["@bob:elsewhere.org"]`)},
 		{Module: "static", Config: node(t, config)},
-		{Module: "static", Config: node(t, "routes: 3")}, // Build tells of it.
+		{Module: "static", Config: node(t, "routes: 3")},
 		{Module: "none"},
 	}
-	compareLines(t, "Undeliverable", modules.Undeliverable(entries, isLocal), []string{
+	if err := modules.Check(entries); err == nil {
+		t.Error("Check: no error, want those of the last two entries")
+	}
+	compareLines(t, "Undeliverable", joined(modules.Undeliverable(entries, isLocal)), []string{
 		"modules[1].config.routes[2]: nobody in it is of server_names, so nothing of it is ever delivered",
 	})
-	compareLines(t, "Undeliverable", modules.Undeliverable(entries[:1], isLocal), nil)
+	compareLines(t, "Undeliverable", joined(modules.Undeliverable(entries[:1], isLocal)), nil)
+	modules.Undeliverable(entries, isLocal)(func(*fault.Field) bool { return false }) // Whoever has seen enough may stop.
+}
+
+func joined(fields iter.Seq[*fault.Field]) error {
+	var errs []error
+	for field := range fields {
+		errs = append(errs, field)
+	}
+	return errors.Join(errs...)
 }

@@ -77,12 +77,15 @@ func asFault(err error) *Fault {
 	return &Fault{Message: err.Error(), apart: true}
 }
 
-// Under returns err as faults with path put before the path of each.
+// Under returns err as faults with path put before the path of each. Faults that have
+// a file stay: their path is one in that file.
 func Under(path string, err error) error {
 	var moved []error
 	for _, f := range Faults(err) {
 		under := *f
-		under.Path = fault.Join(path, f.Path)
+		if f.File == "" {
+			under.Path = fault.Join(path, f.Path)
+		}
 		moved = append(moved, &under)
 	}
 	return errors.Join(moved...)

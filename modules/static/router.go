@@ -2,6 +2,7 @@ package static
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/presence-router/presence-router/routing"
@@ -15,12 +16,13 @@ type Router struct {
 	interests  directory[routing.Interest]  // by recipient: whose presence
 }
 
-// New returns the router of a valid config, or the error of Config.Validate.
+// New returns the router of a valid config, or the error of Config.Validate or of
+// Config.ReadFile, which it calls unless that was done.
 func New(config Config) (*Router, error) {
-	if err := config.Validate(); err != nil {
+	if err := errors.Join(config.Validate(), config.ReadFile()); err != nil {
 		return nil, fmt.Errorf("check config of static: %w", err)
 	}
-	routes := config.Routes
+	routes := config.everything()
 	recipients := func(r Route) []presence.UserID { return r.Recipients }
 	users := func(r Route) []presence.UserID { return r.Users }
 	return &Router{

@@ -17,7 +17,7 @@ func TestConfigValidate(t *testing.T) {
 		config static.Config
 		want   []string
 	}{
-		{"routes is missing", static.Config{}, []string{"routes is missing: want a list of routes, [] for none"}},
+		{"routes is missing", static.Config{}, []string{"routes is missing: want a list of routes, [] for none, or routes_file"}},
 		{"no routes", static.Config{Routes: []static.Route{}}, nil},
 		{
 			"every route without a side",

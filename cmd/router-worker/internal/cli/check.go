@@ -26,10 +26,10 @@ func (p *program) check() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "check [CONFIG]",
 		Short: "Check a configuration and show what it says",
-		Long: `Check a configuration, all of it, and show what it says. No server is needed,
-and files that it names, such as keys, are not read: the command that uses them says
-what is wrong with those when it starts. Lines with ! say what is valid and can
-never work.
+		Long: `Check a configuration, all of it, and show what it says. No server is needed.
+Files of routes that it names are checked as well. Other files, such as keys, are not
+read: the command that uses them says what is wrong with those when it starts. Lines
+with ! say what is valid and can never work.
 
 Without CONFIG the file is the one of ROUTER_WORKER_CONFIG; the environment counts
 as it does for run. These variables set a value:

@@ -16,7 +16,8 @@ import (
 
 // Hash returns 12 hex digits that are the same for workers which route alike:
 // they cover server_names, the settings that shape subjects and deliveries, and
-// the modules with their order and config, but not how a config is written down.
+// the modules with their order, config and the content of files that it names, but
+// not how a config is written down or where such a file is.
 // Replicas whose hashes differ must not run side by side for long.
 func Hash(c Config) string {
 	d := digest{sum: sha256.New()}
@@ -29,9 +30,27 @@ func Hash(c Config) string {
 	d.write("worker", strconv.FormatBool(c.Worker.Coalesce), c.Worker.RetryLimit.String())
 	for _, e := range c.Modules {
 		d.write("module", e.Module, e.RouterName(), string(cmp.Or(e.OnError, routing.Skip)), cmp.Or(e.Timeout, c.Worker.RouterTimeout).String())
-		d.node(e.Config)
+		d.node(withContent(e.Config, e.Files()))
 	}
 	return hex.EncodeToString(d.sum.Sum(nil))[:12]
+}
+
+// withContent returns config with the SHA-256 of files in place of their names.
+func withContent(config *yaml.Node, files map[string][sha256.Size]byte) *yaml.Node {
+	if len(files) == 0 {
+		return config
+	}
+	if config.Kind == yaml.AliasNode {
+		config = config.Alias
+	}
+	with := *config
+	with.Content = slices.Clone(config.Content)
+	for i := 0; i+1 < len(with.Content); i += 2 {
+		if content, found := files[with.Content[i].Value]; found {
+			with.Content[i+1] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!sha256", Value: hex.EncodeToString(content[:])}
+		}
+	}
+	return &with
 }
 
 func byText(a, b presence.ServerName) int { return cmp.Compare(a.String(), b.String()) }

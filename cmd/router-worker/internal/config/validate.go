@@ -18,8 +18,8 @@ import (
 // user ID, each escaped in six, and the fixed rest.
 const envelopeBytes = 2 << 10
 
-// Validate returns nil or the joined faults, each with a path. It reads no file
-// that the configuration names and connects to nothing.
+// Validate returns nil or the joined faults, each with a path. It reads the
+// files that the configs of modules name, no others, and connects to nothing.
 func (c Config) Validate() error {
 	return errors.Join(
 		checkServerNames(c.ServerNames),

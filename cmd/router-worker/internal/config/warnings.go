@@ -6,9 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v4"
-
-	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/internal/strictyaml"
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing/presence"
@@ -20,15 +17,28 @@ const mostWarnings = 20
 // Warnings says in sentences what a valid configuration has that can never work.
 func (c Config) Warnings() []string {
 	var warnings []string
-	for _, name := range c.otherServers() {
-		warnings = append(warnings, c.alike(name)...)
+	more := 0
+	add := func(warning string) {
+		if len(warnings) == mostWarnings {
+			more++
+			return
+		}
+		warnings = append(warnings, warning)
 	}
-	isLocal := func(user presence.UserID) bool { return slices.Contains(c.ServerNames, user.Server()) }
-	for _, unused := range fault.Errors(modules.Undeliverable(c.Modules, isLocal)) {
-		warnings = append(warnings, unused.Error())
+	local := make(map[presence.ServerName]bool)
+	for _, name := range c.ServerNames {
+		local[name] = true
 	}
-	if more := len(warnings) - mostWarnings; more > 0 {
-		warnings = append(warnings[:mostWarnings], fmt.Sprintf("and %d more", more))
+	for _, name := range c.otherServers(local) {
+		for _, warning := range c.alike(name) {
+			add(warning)
+		}
+	}
+	for unused := range modules.Undeliverable(c.Modules, func(user presence.UserID) bool { return local[user.Server()] }) {
+		add(unused.Error())
+	}
+	if more > 0 {
+		warnings = append(warnings, fmt.Sprintf("and %d more", more))
 	}
 	return warnings
 }
@@ -52,28 +62,12 @@ func (c Config) alike(name string) []string {
 
 // otherServers returns the servers that are not local and whose users the configs of
 // modules name, in order.
-func (c Config) otherServers() []string {
+func (c Config) otherServers(local map[presence.ServerName]bool) []string {
 	others := make(map[string]bool)
-	for _, entry := range c.Modules {
-		visit(entry.Config, func(text string) {
-			user, err := presence.ParseUserID(text)
-			if err == nil && !slices.Contains(c.ServerNames, user.Server()) {
-				others[user.Server().String()] = true
-			}
-		})
-	}
-	return slices.Sorted(maps.Keys(others))
-}
-
-// visit hands each every text of a node.
-func visit(node *yaml.Node, each func(text string)) {
-	switch {
-	case node == nil:
-	case node.Kind == yaml.ScalarNode:
-		each(node.Value)
-	default: // What an alias names stands elsewhere in the node.
-		for _, child := range node.Content {
-			visit(child, each)
+	for user := range modules.Users(c.Modules) {
+		if server := user.Server(); !local[server] {
+			others[server.String()] = true
 		}
 	}
+	return slices.Sorted(maps.Keys(others))
 }

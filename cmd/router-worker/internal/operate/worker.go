@@ -42,31 +42,35 @@ func NewDispatcher(c config.Config, t *Telemetry, log *slog.Logger) (*routing.Di
 func RunWorker(
 	ctx context.Context, nc *nats.Conn, c config.Config, t *Telemetry, ready *Readiness, log *slog.Logger, opts ...stream.Option,
 ) error {
+	identity := stream.WithIdentity(t.Version, config.Hash(c))
+	dropText(c.Modules)
 	dispatcher, err := NewDispatcher(c, t, log) //nolint:contextcheck // It counts 0, which needs no context.
 	if err != nil {
 		return fmt.Errorf("build the modules: %w", err)
 	}
 	worker, err := stream.NewWorker(nc, dispatcher,
 		stream.Config{ServerNames: c.ServerNames, Streams: c.Streams, Worker: c.Worker},
-		append(opts, stream.WithLogger(log), stream.WithMeterProvider(t.Meters), stream.WithTracerProvider(t.Tracers),
-			stream.WithIdentity(t.Version, config.Hash(c)))...)
+		append(opts, stream.WithLogger(log), stream.WithMeterProvider(t.Meters), stream.WithTracerProvider(t.Tracers), identity)...)
 	if err != nil {
 		return fmt.Errorf("make the worker: %w", err)
 	}
-	forget(c.Modules)
+	clear(c.Modules)
+	debug.FreeOSMemory() // For a long list of routes that is several times as much as the worker keeps.
 	ready.Set(worker.Ready)
 	err = worker.Run(ctx)
 	leaveBehind(ctx, dispatcher, log)
 	return err
 }
 
-// forget lets go of what modules were built from, for a long list of routes many
-// times as much memory as they made of it, and gives it back to the system.
-func forget(entries []modules.Entry) {
+// dropText lets go of the text of configs that are decoded: for a long list of routes it
+// is several times as large as what is built from it.
+func dropText(entries []modules.Entry) {
+	if modules.Check(entries) != nil {
+		return // Build reports it.
+	}
 	for i := range entries {
 		entries[i].Config = nil
 	}
-	debug.FreeOSMemory()
 }
 
 // leaveBehind gives calls of routers that were abandoned a moment to return.
