@@ -229,7 +229,8 @@ func TestSessionWaitsForTheUpdateInHand(t *testing.T) {
 	}
 }
 
-// Both halves of a batch together are what it was, and each state goes with its update.
+// Both halves of a batch together are what it was, and each state and each dead letter goes
+// with its update.
 func TestCutBatch(t *testing.T) {
 	t.Parallel()
 	const updates = 4
@@ -249,6 +250,9 @@ func TestCutBatch(t *testing.T) {
 		for i, want := range [][]uint64{sequences[:n], sequences[n:]} {
 			if !slices.Equal(parts[i].Updates, want) {
 				t.Errorf("cut behind %d: part %d is of updates %v, want %v", n, i, parts[i].Updates, want)
+			}
+			if !slices.Equal(parts[i].Letters, want) {
+				t.Errorf("cut behind %d: part %d has dead letters of updates %v, want %v", n, i, parts[i].Letters, want)
 			}
 			if each := map[string][]uint64{alice: want, carol: want}; !reflect.DeepEqual(parts[i].Recipients, each) {
 				t.Errorf("cut behind %d: part %d has %v, want %v", n, i, parts[i].Recipients, each)

@@ -158,17 +158,45 @@ func (w *Worker) CarryOn(ctx context.Context, messages []jetstream.Msg, after pr
 	return found, nil
 }
 
+// MadeUpRest returns how many of n states, made up for one recipient in a unit up to the
+// update last, are not in a tail that has one for each of stored, the last updates of units.
+func MadeUpRest(stored []uint64, last uint64, n int) int {
+	to := presence.MustUserID("@reader:example.com")
+	t := &tail{given: make(map[presence.UserID]given)}
+	for _, unit := range stored {
+		t.add(wire.ReceivedDelivery{Delivery: wire.Delivery{Recipient: to}, Sequences: []uint64{0}}, unit)
+	}
+	rest := t.rest(batch{
+		updates:    []update{{sequence: last}},
+		recipients: []routing.Recipient{{UserID: to, States: make([]presence.UserState, n)}},
+	})
+	left := 0
+	for _, r := range rest.recipients {
+		left += len(r.States)
+	}
+	return left
+}
+
+// Serving returns the layout that workers serve if updates are stored in one and a record
+// is that of the deployment.
+func Serving(stored wire.Layout, record wire.LayoutRecord) wire.Layout {
+	return division{stored: stored, record: layoutRecord{LayoutRecord: record}}.serving()
+}
+
 // Part is what one half of a batch is about.
 type Part struct {
 	Updates    []uint64            // sequences
+	Letters    []uint64            // sequences of the updates that they are about
 	Recipients map[string][]uint64 // sequences of the states that each receives
 }
 
-// Cut cuts a batch of updates behind its first n. Each recipient receives all of them.
+// Cut cuts a batch of updates behind its first n. Each recipient receives all of them, and
+// each is a dead letter as well.
 func Cut(updates []presence.UserState, recipients []presence.UserID, n int) (parts [2]Part) {
 	b := batch{states: updates}
 	for _, s := range updates {
-		b.updates = append(b.updates, update{sequence: s.Published().Position})
+		u := update{sequence: s.Published().Position}
+		b.updates, b.letters = append(b.updates, u), append(b.letters, letter{update: u})
 	}
 	for _, r := range recipients {
 		b.recipients = append(b.recipients, routing.Recipient{UserID: r, States: updates})
@@ -177,6 +205,9 @@ func Cut(updates []presence.UserState, recipients []presence.UserID, n int) (par
 		parts[i].Recipients = make(map[string][]uint64)
 		for _, u := range part.updates {
 			parts[i].Updates = append(parts[i].Updates, u.sequence)
+		}
+		for _, l := range part.letters {
+			parts[i].Letters = append(parts[i].Letters, l.update.sequence)
 		}
 		for _, r := range part.recipients {
 			for _, s := range r.States {

@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -281,40 +279,6 @@ func TestForgedLayoutRecordStopsTheRepartition(t *testing.T) {
 	s.awaitCommitted(t, wire.Layout{Generation: 1, Partitions: 6})
 	w.stop(t)
 	wantEachOnce(t, s.deliveries(t), s.updatesStream(t).CachedInfo().State.LastSeq)
-}
-
-// A repair that a worker comes before writes nothing.
-func TestRepairBesideAWorker(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	w := s.newWorkerToAlice(t)
-	w.run(t)
-	s.awaitPosition(t, s.publishMany(t, 0, 3))
-	w.stop(t)
-	c, _ := s.checkpoint(t, 0)
-	c.Worker, c.Commit = "faster", "faster-1"
-	s.forge(t, s.subjects.Checkpoint(0), bob, 4)
-	s.awaitForged(t, 0)
-	url := startProxy(t, s.url, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
-		if bytes.HasPrefix(frame, []byte("HPUB "+s.subjects.Checkpoint(0))) {
-			_ = s.nc.PublishMsg(&nats.Msg{
-				Subject: s.subjects.Checkpoint(0), Data: wire.AppendCheckpoint(nil, c), Header: nats.Header{"Nats-Rollup": {"sub"}},
-			})
-			_ = s.nc.Flush()
-		}
-		return frame, pass
-	}})
-	r, err := stream.NewRepair(natstest.JetStream(t, natstest.Connect(t, url)), stream.RepairConfig{Prefix: s.config.Streams.Prefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mends, err := r.Apply(t.Context())
-	if err != nil || len(mends) != 1 || !strings.Contains(mends[0].Write, "nothing") {
-		t.Errorf("Apply = %v, %v, want nothing written", mends, err)
-	}
-	if c, _ := s.checkpoint(t, 0); c.Worker != "faster" {
-		t.Errorf("checkpoint is %+v, want that of the worker", c)
-	}
 }
 
 // storeCheckpoint stores a checkpoint of partition as a worker does that is not there.

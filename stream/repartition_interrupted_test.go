@@ -81,14 +81,7 @@ func TestRepartitionThatUpdatesBeginToWaitFor(t *testing.T) {
 func TestRepartitionThatNothingWaitsFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
-	data, err := wire.LayoutRecord{
-		Serving: wire.Layout{Partitions: sharedPartitions},
-		Move:    &wire.LayoutMove{To: wire.Layout{Generation: 1, Partitions: 6}, Created: s.updatesStream(t).CachedInfo().Created, Replicas: 1},
-	}.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.publishRaw(t, s.subjects.LayoutRecord(), string(data), nil)
+	s.recordChange(t)
 	s.publishToAll(t, 0, 1)
 	const want = "A change from 4 to 6 partitions is under way; 0 updates wait for it; if no command is at work, run: router-worker topology repartition 6."
 	if got := s.status(t).Warnings(time.Hour); !slices.Contains(got, want) {
@@ -103,6 +96,19 @@ func TestRepartitionThatNothingWaitsFor(t *testing.T) {
 	}
 	s.start(t, toEach(t, alice))
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
+}
+
+// recordChange records a change to 6 partitions as the command does that begins it.
+func (s *site) recordChange(t *testing.T) {
+	t.Helper()
+	data, err := wire.LayoutRecord{
+		Serving: wire.Layout{Partitions: sharedPartitions},
+		Move:    &wire.LayoutMove{To: wire.Layout{Generation: 1, Partitions: 6}, Created: s.updatesStream(t).CachedInfo().Created, Replicas: 1},
+	}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.publishRaw(t, s.subjects.LayoutRecord(), string(data), nil)
 }
 
 func (s *site) plan(t *testing.T) []stream.Change {
@@ -271,37 +277,6 @@ func (s *site) repartitionWith(t *testing.T, at stream.Progress, do func()) erro
 		t.Errorf("Run = %v, want that it comes to %v", err, at)
 	}
 	return err
-}
-
-// Of two commands at once the slower one leaves the positions alone that workers have
-// come from by then.
-func TestRepartitionTwiceAtOnce(t *testing.T) {
-	t.Parallel()
-	to := wire.Layout{Generation: 1, Partitions: 6}
-	s := newSite(t, shared)
-	w := s.start(t, toEach(t, alice))
-	s.awaitAll(t, s.publishToAll(t, 0, 3))
-	var last uint64
-	drained := stream.Progress{Step: stream.Drain, Done: sharedPartitions, Total: sharedPartitions}
-	err := s.repartitionWith(t, drained, func() {
-		s.mustRepartition(t, to.Partitions, to)
-		last = s.publishToAll(t, 3, 3)
-		s.awaitCommitted(t, to)
-	})
-	if err == nil || !strings.Contains(err.Error(), "another command") {
-		t.Errorf("Run = %v, want that another command was faster", err)
-	}
-	w.stop(t)
-	for p := range to.Partitions {
-		c, err := s.deliveriesStream(t).GetLastMsgForSubject(t.Context(), s.subjects.In(to.Generation).Checkpoint(p))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d, err := wire.DecodeCheckpoint(c.Data); err != nil || d.Worker != w.ID() {
-			t.Errorf("checkpoint of partition %d is %+v, %v, want that of worker %s", p, d, err, w.ID())
-		}
-	}
-	wantEachOnce(t, s.deliveries(t), last)
 }
 
 // The server uses the new layout for one update, and then the old one again, as it does

@@ -1,8 +1,11 @@
 package stream_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,6 +143,96 @@ func TestBreakBehindAShorterBatch(t *testing.T) {
 		if len(received) < 3 || !slices.Equal(received[len(received)-3:], []int64{201, 202, 203}) {
 			t.Errorf("%s received %v, want 201, 202 and 203 at the end", r, received)
 		}
+	}
+}
+
+// The tail reaches beyond the unit that the third worker finishes first: what it says of
+// the updates behind that is known to the fourth.
+func TestTailOutlastsItsFirstUnit(t *testing.T) {
+	t.Parallel()
+	s := newTailSite(t)
+	all := readers(3)
+	s.publish(t, bob, 1)
+	more := sync.OnceValue(func() uint64 {
+		last := s.publishMany(t, 1, 9)
+		s.awaitHandedOut(t, last)
+		return last
+	})
+	first, b1 := s.holdBefore(t, 5+3, routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		more() // They are one unit, as they arrive while the first update is routed.
+		return everybody(userIDs(all...), batch), nil
+	})) // begin, three deliveries and end of update 1; begin, one delivery of 2 to 10 | two, end
+	s.config.Worker.Batch = 1
+	second, b2 := s.holdBefore(t, 3, toEach(t, all...)) // begin, one delivery of update 2 | one, end
+	s.config.Worker.Batch = 256
+	third, b3 := s.holdBefore(t, 3+3, toEach(t, all...)) // begin, one delivery of update 2, end; begin, one delivery | one, end
+	fourth := s.start(t, toEach(t, all...))
+	last := more()
+	s.awaitPosition(t, last)
+	for _, b := range []*barrier{b1, b2, b3} {
+		b.release()
+	}
+	for _, w := range []*worker{first, second, third} {
+		w.log.await(t, "partition is lost")
+		w.stop(t)
+	}
+	fourth.stop(t)
+	wantOnce(t, s.deliveries(t), 1, last, all...)
+}
+
+// What is made up for a recipient takes two deliveries, and the worker stops between them.
+func TestTailEndsBetweenMadeUpStates(t *testing.T) {
+	t.Parallel()
+	const large = 600 // bytes: one of them fits a delivery beside the update, and two do not
+	s := newTailSite(t, func(c *stream.Config) { c.Streams.Deliveries.MaxDeliveryBytes = 1 << 10 })
+	router := routerOf(t, func(_ context.Context, batch states) (answer, error) {
+		to := slices.Clip(batch)
+		for _, user := range []string{carol, "@dave:example.com"} {
+			to = append(to, presence.UserState{
+				UserID: presence.MustUserID(user), State: presence.Online, StatusMsg: presence.Status(strings.Repeat("x", large)),
+			})
+		}
+		return answer{presence.MustUserID(alice): to}, nil
+	})
+	last := s.publish(t, bob, 1)
+	w, b := s.holdBefore(t, 3, router) // begin, the update and carol | dave, end
+	s.finish(t, w, b, last, router)
+	var received []string
+	for _, d := range s.deliveries(t) {
+		for _, state := range d.States {
+			received = append(received, state.UserID.String())
+		}
+	}
+	if want := []string{bob, carol, "@dave:example.com"}; !slices.Equal(received, want) {
+		t.Errorf("%s received states of %v, want %v", alice, received, want)
+	}
+}
+
+// Made-up states are known by the unit that they end, and by their place in it.
+func TestMadeUpStatesOfATail(t *testing.T) {
+	t.Parallel()
+	const madeUp = 2
+	tests := []struct {
+		name   string
+		stored []uint64 // last updates of the units of the states that are stored, in order
+		unit   uint64   // last update of the unit that is routed again
+		left   int
+	}{
+		{"none", nil, 10, madeUp},
+		{"the first", []uint64{10}, 10, 1},
+		{"both", []uint64{10, 10}, 10, 0},
+		{"the first, of a longer unit", []uint64{10}, 4, 0}, // The other one goes with the rest of that unit.
+		{"both, of a shorter unit", []uint64{4, 4}, 10, madeUp},
+		{"both of a shorter unit, then the first", []uint64{4, 4, 10}, 10, 1},
+		{"the first, then one of a shorter unit", []uint64{10, 4}, 10, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := stream.MadeUpRest(tt.stored, tt.unit, madeUp); got != tt.left {
+				t.Errorf("%d of %d states are not stored, want %d", got, madeUp, tt.left)
+			}
+		})
 	}
 }
 
