@@ -29,6 +29,9 @@ func Parse(name, path string, data []byte) (*Document, error) {
 	if err := checkText(name, path, data); err != nil {
 		return nil, err
 	}
+	if root := parseJSON(data); root != nil {
+		return &Document{name: name, path: path, root: root}, nil
+	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("make YAML loader: %w", err)

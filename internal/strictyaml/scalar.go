@@ -24,6 +24,8 @@ const (
 	boolTag   = "!!bool"
 	nullTag   = "!!null"
 	mergeTag  = "!!merge"
+	listTag   = "!!seq"
+	mapTag    = "!!map"
 	anyTag    = "!any"
 )
 
