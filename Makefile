@@ -11,6 +11,10 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+PYTHON ?= python3
+PYTHON_DIR := integration/python
+PYTHON_BIN := $(BIN)/python/bin
+
 PKG ?= ./...
 BENCH ?= .
 COUNT ?= 10
@@ -101,6 +105,17 @@ growth: build ## Measure how cost grows, and draw docs/charts anew
 peers: build ## Measure other programs that do the same job, beside router-worker
 	cd integration/peers && $(GO) build -mod=mod -o ../../bin/watermill ./watermill && $(GO) build -mod=mod -o ../../bin/bare ./bare
 	bin/router-worker bench --recipients 1,10 --fan-in 0 --raw=false --latency=false --program watermill=bin/watermill --program bare=bin/bare
+
+$(BIN)/.python: $(PYTHON_DIR)/requirements.txt $(PYTHON_DIR)/pyproject.toml
+	@{ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' && $(PYTHON) -m venv --clear $(BIN)/python && \
+		$(PYTHON_BIN)/pip install -q -r $(PYTHON_DIR)/requirements.txt && \
+		$(PYTHON_BIN)/pip install -q --no-deps --no-build-isolation -e $(PYTHON_DIR); } || \
+		{ echo "COULD NOT INSTALL what the Python package is checked with (Python 3.10 or newer with venv, and $(PYTHON_DIR)/requirements.txt): nothing of it was checked" >&2; exit 1; }
+	@touch $@
+
+.PHONY: python
+python: $(BIN)/.python ## Check the Python package: format, lint, types, tests
+	cd $(PYTHON_DIR) && $(PYTHON_BIN)/ruff format --check . && $(PYTHON_BIN)/ruff check . && $(PYTHON_BIN)/mypy && $(PYTHON_BIN)/python -m pytest
 
 .PHONY: tidy
 tidy: ## Bring go.mod and go.sum up to date, of integration/peers too
