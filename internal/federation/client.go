@@ -114,18 +114,19 @@ func (c *Client) send(ctx context.Context, t Transaction) error {
 	if err != nil {
 		return &UnreachableError{err}
 	}
-	var connected atomic.Bool
+	var on atomic.Pointer[line]
 	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn: func(got httptrace.GotConnInfo) { on.Store(begin(got.Conn, &t)) },
 	}))
 	response, err := c.secure.Do(request)
-	if err != nil && !connected.Load() {
+	if err != nil && on.Load() == nil {
 		c.discovery.forget(to)
 		return &UnreachableError{withoutURL(err)}
 	}
 	if err != nil {
 		return withoutURL(err)
 	}
+	on.Load().end(&t)
 	defer response.Body.Close() //nolint:errcheck // It was only read.
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if response.StatusCode != http.StatusOK {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -108,10 +109,40 @@ func (s *secure) connectTo(ctx context.Context, network, address, name string) (
 	}
 	config := s.tls.Clone()
 	config.ServerName = name
-	conn := tls.Client(plain, config)
+	conn := tls.Client(&line{Conn: plain}, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = plain.Close()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// line is what a connection runs over. It knows the transaction that was sent on it and is
+// not answered.
+type line struct {
+	net.Conn
+
+	unanswered atomic.Pointer[Transaction]
+}
+
+// begin notes that t is sent on a connection that was made by connectTo, and returns what
+// that runs over.
+func begin(conn net.Conn, t *Transaction) *line {
+	secured, _ := conn.(*tls.Conn)
+	l, _ := secured.NetConn().(*line)
+	l.unanswered.Store(t)
+	return l
+}
+
+// end notes that t is answered. The connection may be used for another one by now.
+func (l *line) end(t *Transaction) { l.unanswered.CompareAndSwap(t, nil) }
+
+// Close ends the connection. Of a transaction that is not answered, the operating system
+// drops what the other side has not received, which it would go on to send otherwise: it
+// could arrive after newer ones.
+func (l *line) Close() error {
+	if tcp, ok := l.Conn.(*net.TCPConn); ok && l.unanswered.Load() != nil {
+		_ = tcp.SetLinger(0) // Where that fails, it may arrive, as it may anyway.
+	}
+	return l.Conn.Close()
 }

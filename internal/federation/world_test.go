@@ -163,11 +163,16 @@ func transaction(id, destination string) federation.Transaction {
 
 func got(t *testing.T, s *matrixtest.Server) matrixtest.Transaction {
 	t.Helper()
+	return await(t, s.Got(), "transaction")
+}
+
+func await[T any](t *testing.T, event <-chan T, what string) T {
+	t.Helper()
 	select {
-	case received := <-s.Got():
-		return received
+	case v := <-event:
+		return v
 	case <-time.After(eventTimeout):
-		t.Fatalf("no transaction within %v", eventTimeout)
+		t.Fatalf("no %s within %v", what, eventTimeout)
 	}
 	panic("unreachable")
 }
