@@ -21,14 +21,15 @@ type Batch struct {
 }
 
 // Send sends a batch and returns nil when its destination has it for good. An error
-// that wraps an *Unsent says that the destination has nothing of it. Any other error
-// leaves open what the destination has: the same batch is handed over again. ctx ends
+// that wraps an *Unsent says that the destination got nothing of it this time. Any other
+// error leaves open what the destination has: the same batch is handed over again. ctx ends
 // when the sender has to stop, or may have been replaced by another one: the batch is
 // to be abandoned then, where that is still possible.
 type Send func(ctx context.Context, batch Batch) error
 
-// Unsent is the error about a batch that did not reach its destination in any part.
-// Its states go back, are merged with newer ones, and leave in another batch.
+// Unsent is the error about a batch that did not reach its destination in any part. If an
+// earlier hand-over did not either, its states go back, are merged with newer ones, and
+// leave in another batch.
 type Unsent struct{ Err error }
 
 func (u *Unsent) Error() string { return fmt.Sprintf("not sent: %v", u.Err) }

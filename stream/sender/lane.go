@@ -36,8 +36,9 @@ type lane struct {
 
 // sending is a batch and what is in it.
 type sending struct {
-	batch   Batch
-	entries map[presence.UserID]*entry
+	batch          Batch
+	entries        map[presence.UserID]*entry
+	mayHaveArrived bool // with an earlier try
 }
 
 // jitter has pauses be half of the longest to the longest, in the end.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +88,30 @@ func TestBatchThatMayHaveArrivedIsSentAgainUnchanged(t *testing.T) {
 	}
 	s.awaitDone(t)
 	far.wantNone(t)
+}
+
+// That a batch does not reach its destination says nothing of an earlier try.
+func TestBatchThatMayHaveArrivedOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	far.answers(refuse)
+	made := s.run(t, config(), far.send)
+	s.commit(t, eva, says(1, "first"))
+	first := await(t, far.tried, "try")
+	s.commit(t, eva, says(2, "second"))
+	made.awaitHeld(t, 2)
+	var outage atomic.Int32
+	far.answers(func(ctx context.Context, b sender.Batch) error {
+		outage.Add(1)
+		return unreachable(ctx, b)
+	})
+	eventually(t, "tries in the outage", func() bool { return outage.Load() > 2 })
+	far.takes()
+	if again := far.next(t); again.ID != first.ID || show(again) != show(first) {
+		t.Errorf("sent after the outage is %s %s, want what may have arrived before, %s %s", again.ID, show(again), first.ID, show(first))
+	}
+	wantBatch(t, far.next(t), entry("second"))
+	s.awaitDone(t)
 }
 
 func TestNothingIsAcknowledgedBeforeItIsSent(t *testing.T) {

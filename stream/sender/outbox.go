@@ -27,6 +27,7 @@ type outbox struct {
 	schedule schedule
 	recent   recent
 	rotated  time.Time      // begin of the current period of recent
+	heard    time.Time      // when the server confirmed a pin last
 	working  map[route]bool // that were sent on; bounded
 	states   int
 	bytes    int64

@@ -20,7 +20,8 @@ func (p *pin) holds(now time.Time) bool { return now.Before(p.until) }
 func (o *outbox) confirm(p *pin, asked time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !p.holds(time.Now()) {
+	o.heard = time.Now()
+	if !p.holds(o.heard) {
 		o.forgetRead(p)
 	}
 	if until := asked.Add(p.ttl); until.After(p.until) {
@@ -68,11 +69,15 @@ func (o *outbox) takeForgotten(p *pin) int {
 }
 
 // forgetRead lets go of all states read under p, and has sends under way stop. What is
-// sent and not acknowledged stays.
+// sent and not acknowledged stays. A batch that may have arrived is remembered, so that
+// nothing older than that is sent when all comes again.
 func (o *outbox) forgetRead(p *pin) {
 	for _, l := range o.lanes {
 		if l.pin != p {
 			continue
+		}
+		if l.sending != nil && (l.busy || l.sending.mayHaveArrived) {
+			o.remember(l, true)
 		}
 		entries := l.empty()
 		for _, e := range entries {

@@ -1,6 +1,7 @@
 package sender_test
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -179,6 +180,55 @@ func TestLostPinStopsWhatIsOnItsWay(t *testing.T) {
 	if far.mixed.Load() {
 		t.Error("a batch was handed over while another one was on its way")
 	}
+}
+
+// A sender is cut off while a batch is on its way that stands for two states, and has to take
+// that as arrived or not: when both come again, only the newer one is sent.
+func TestNothingOlderIsSentThanWhatMayHaveArrived(t *testing.T) {
+	t.Parallel()
+	s, far := newSite(t), newServers()
+	far.answers(unreachable)
+	var cut, first atomic.Bool // first: of what comes, the first state alone
+	proxy := &natstest.Proxy{
+		FromClient: func(frame []byte) ([]byte, natstest.Verdict) {
+			if cut.Load() {
+				return frame, natstest.Swallow
+			}
+			return frame, natstest.Pass
+		},
+		FromServer: func(frame []byte) ([]byte, natstest.Verdict) {
+			if cut.Load() || first.Load() && bytes.Contains(frame, []byte("second")) {
+				return frame, natstest.Swallow
+			}
+			return frame, natstest.Pass
+		},
+	}
+	made := runAt(t, proxy.Start(t, s.server.URL()), pinConfig(), far.send, time.Now)
+	s.commit(t, eva, says(1, "first"))
+	s.commit(t, eva, says(2, "second"))
+	made.awaitHeld(t, 2)
+	underWay, stopped := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	far.answers(func(ctx context.Context, _ sender.Batch) error {
+		once.Do(func() {
+			close(underWay)
+			<-ctx.Done()
+			close(stopped)
+		})
+		return errRefused
+	})
+	await(t, underWay, "try")
+	cut.Store(true)
+	await(t, stopped, "stop of what is on its way")
+	far.takes()
+	first.Store(true)
+	cut.Store(false)
+	eventually(t, "acknowledgement of the first state", func() bool { return s.acknowledged(t) == 1 })
+	far.wantNone(t)
+	first.Store(false)
+	wantBatch(t, far.next(t), entry("second"))
+	s.awaitDone(t)
+	far.wantNone(t)
 }
 
 // unpin has the consumer forget which sender reads.

@@ -30,7 +30,9 @@ func (o *outbox) settle(ctx context.Context, l *lane, err error) settled {
 	case what == sent:
 		s.isFirst = o.works(l.route)
 		o.sent(ctx, l)
-	case what == unsent:
+	case what == unknown:
+		l.sending.mayHaveArrived = true
+	case !l.sending.mayHaveArrived: // No try has reached the destination.
 		o.takeBack(l)
 	}
 	given := time.Duration(0)
@@ -75,12 +77,21 @@ const longestGiven = 24 * time.Hour
 func (o *outbox) sent(ctx context.Context, l *lane) {
 	o.became[sent] += int64(len(l.sending.entries))
 	now := o.now()
+	o.remember(l, false)
 	for _, e := range l.sending.entries {
 		o.meters.delayed(ctx, now.Sub(e.from.stored))
-		o.recent.put(recentKey{l.route.destination, e.state.UserID}, o.knownOf(e.item))
 		o.finish(e)
 	}
 	l.sending = nil
+}
+
+// remember notes what l's batch holds as sent.
+func (o *outbox) remember(l *lane, unsure bool) {
+	for _, e := range l.sending.entries {
+		k := o.knownOf(e.item)
+		k.unsure = unsure
+		o.recent.put(recentKey{l.route.destination, e.state.UserID}, k)
+	}
 }
 
 // finish is done with an entry.

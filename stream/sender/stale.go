@@ -28,7 +28,8 @@ func (o *outbox) sweep() []givenUp {
 		l.front()
 		o.leave(l)
 	}
-	if time.Since(o.rotated) > max(recentPeriod, o.config.AckWait) { // after which what was forgotten has come again
+	// After a period what was forgotten has come again, unless the server is away.
+	if time.Since(o.rotated) > max(recentPeriod, o.config.AckWait) && time.Since(o.heard) < o.config.AckWait {
 		o.recent.rotate()
 		o.rotated = time.Now()
 	}

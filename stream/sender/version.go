@@ -34,19 +34,22 @@ func (v version) compareUpdate(other version) int {
 type known struct {
 	version version
 	content uint64 // hash
+	unsure  bool   // whether it arrived: the server delivers it again
 }
 
 func (o *outbox) knownOf(i item) known {
 	return known{version: i.version, content: maphash.Comparable(o.seed, i.state)}
 }
 
-// covers reports whether a server that has k needs nothing of i: that is older, or
-// the same update delivered for another recipient or once more. One that was asked
+// covers reports whether a server that has k, or may have it, needs nothing of i: that is
+// older, or the same update delivered for another recipient or once more. One that was asked
 // for again, or that a router altered for its recipient, is sent.
 func (k known) covers(i item, content uint64) bool {
 	switch c := i.version.compareUpdate(k.version); {
 	case c != 0:
 		return c < 0
+	case k.unsure:
+		return false
 	case i.version.delivery <= k.version.delivery:
 		return true
 	default:
