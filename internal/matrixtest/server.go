@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Server is a homeserver that takes transactions over HTTPS.
@@ -30,8 +31,9 @@ type Server struct {
 // Transaction is what a server got.
 type Transaction struct {
 	Origin, Destination, ID string
-	Host                    string // header of the request
-	Name                    string // that the client asked the certificate for
+	Time                    time.Time // that the sender says, in ms
+	Host                    string    // header of the request
+	Name                    string    // that the client asked the certificate for
 	Body                    string
 	EDUs                    []EDU
 	Refused                 bool // a fault was played
@@ -172,9 +174,10 @@ func decode(r *http.Request, body []byte) (Transaction, error) {
 	t.ID = r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	var sent struct {
 		Origin string `json:"origin"`
+		Time   int64  `json:"origin_server_ts"`
 		EDUs   []EDU  `json:"edus"`
 	}
 	err := json.Unmarshal(body, &sent)
-	t.Origin, t.EDUs = sent.Origin, sent.EDUs
+	t.Origin, t.Time, t.EDUs = sent.Origin, time.UnixMilli(sent.Time), sent.EDUs
 	return t, err
 }
