@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // logs keeps what is logged, a line each.
@@ -51,6 +54,16 @@ func (l *logs) want(t *testing.T, n int, parts ...string) {
 	t.Helper()
 	if found := l.with(parts...); len(found) != n {
 		t.Errorf("%d log lines hold %q, want %d:\n%s", len(found), parts, n, l)
+	}
+}
+
+// wantReminders checks that a line is there, and again only as often as a reminder may be
+// since the test began.
+func (l *logs) wantReminders(t *testing.T, began time.Time, parts ...string) {
+	t.Helper()
+	most := 1 + int(time.Since(began)/wait.Reminder)
+	if n := len(l.with(parts...)); n < 1 || n > most {
+		t.Errorf("%d log lines hold %q, want 1 to %d:\n%s", n, parts, most, l)
 	}
 }
 

@@ -31,15 +31,15 @@ func TestUpdatesThatNobodyMayHave(t *testing.T) {
 	reader, metered := newMeter()
 	w := s.start(t, router, metered)
 	s.awaitPosition(t, last)
+	warning := s.awaitWarning(t, "2 updates went to nobody: ")
+	if !strings.HasSuffix(warning, "Check server_names and the modules of "+w.ID()+".") {
+		t.Errorf("warning is %q, want what to check", warning)
+	}
+	w.stop(t) // Then everything is counted.
 	m := collect(t, reader)
 	for outcome, want := range map[string]int64{"not_local": 2, "routed": 2, "dead_letter": 1} {
 		if got := m.values["presence_router_updates{outcome="+outcome+",partition=0}"]; got != want {
 			t.Errorf("%d updates have the outcome %s, want %d", got, outcome, want)
 		}
 	}
-	warning := s.awaitWarning(t, "2 updates went to nobody: ")
-	if !strings.HasSuffix(warning, "Check server_names and the modules of "+w.ID()+".") {
-		t.Errorf("warning is %q, want what to check", warning)
-	}
-	w.stop(t)
 }

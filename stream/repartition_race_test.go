@@ -88,6 +88,7 @@ func TestRepartitionWithoutAnAnswer(t *testing.T) {
 	last := s.publishToAll(t, 0, 1)
 	err := s.repartitionThrough(t, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
 		for p := range sharedPartitions {
+			// The server refuses a request with a field that it does not know.
 			wanted := `_by_subj":"` + s.subjects.PartitionUpdates(p) + `"`
 			refused := strings.Replace(wanted, "subj", "none", 1)
 			frame = bytes.Replace(frame, []byte(wanted), []byte(refused), 1)
