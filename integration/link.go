@@ -26,13 +26,14 @@ const (
 // has gone meanwhile.
 type Link struct {
 	listeners []net.Listener
-	toServers *flow
-	toClient  *flow
 	stop      context.CancelFunc
 	all       sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+	mu        sync.Mutex
+	toServers *flow
+	toClient  *flow
+	former    []*flow // of connections that were there when Renew was called
+	conns     map[net.Conn]bool
 }
 
 // NewLink returns a link to servers, each host:port, that passes everything. Close
@@ -63,27 +64,48 @@ func (l *Link) URL() string {
 // Hold keeps what is sent in a direction, on connections that are made later as
 // well, until Pass.
 func (l *Link) Hold(d Direction) {
+	toServers, toClient := l.flows()
 	if d&ToServers != 0 {
-		l.toServers.hold()
+		toServers.hold()
 	}
 	if d&ToClient != 0 {
-		l.toClient.hold()
+		toClient.hold()
 	}
+}
+
+// Renew has connections that are made from now on pass what is sent. Those that are there
+// stay as they are, until Pass.
+func (l *Link) Renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.former = append(l.former, l.toServers, l.toClient)
+	l.toServers, l.toClient = newFlow(), newFlow()
 }
 
 // Delay has everything that is sent from now on take that long, in each direction,
 // until Pass.
 func (l *Link) Delay(delay time.Duration) {
-	l.toServers.slow(delay)
-	l.toClient.slow(delay)
+	toServers, toClient := l.flows()
+	toServers.slow(delay)
+	toClient.slow(delay)
 }
 
 // Pass ends Hold and Delay. What was kept arrives.
 func (l *Link) Pass() {
-	for _, f := range []*flow{l.toServers, l.toClient} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range append(l.former, l.toServers, l.toClient) {
 		f.slow(0)
 		f.pass()
 	}
+	l.former = nil
+}
+
+// flows returns those of the connections that are made now.
+func (l *Link) flows() (toServers, toClient *flow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.toServers, l.toClient
 }
 
 // Cut ends every connection at once. What was kept is lost.
@@ -131,9 +153,10 @@ func (l *Link) connect(ctx context.Context, client net.Conn, server string) {
 	if !l.keep(ctx, target) {
 		return
 	}
+	toServers, toClient := l.flows()
 	var both sync.WaitGroup
-	both.Go(func() { l.toServers.carry(ctx, target, client) })
-	both.Go(func() { l.toClient.carry(ctx, client, target) })
+	both.Go(func() { toServers.carry(ctx, target, client) })
+	both.Go(func() { toClient.carry(ctx, client, target) })
 	both.Wait()
 }
 

@@ -69,6 +69,21 @@ func TestLink(t *testing.T) {
 		}
 		wantHeard(t, heard, "slow")
 	})
+	t.Run("passes on new connections what it holds on others", func(t *testing.T) {
+		link := newLink(t, server.URL())
+		nc := natstest.Connect(t, link.URL())
+		link.Hold(integration.Both)
+		if _, err := request(t, nc, "held", 50*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("request into a partition gives %v", err)
+		}
+		link.Renew()
+		if _, err := request(t, natstest.Connect(t, link.URL()), "passed", linkTimeout); err != nil {
+			t.Errorf("request on a new connection: %v", err)
+		}
+		wantHeard(t, heard, "passed")
+		link.Pass()
+		wantHeard(t, heard, "held")
+	})
 	t.Run("cuts what was kept", func(t *testing.T) {
 		link := newLink(t, server.URL())
 		reconnected := make(chan struct{}, 1)
