@@ -48,8 +48,21 @@ func NewTopology(js jetstream.JetStream, config StreamsConfig, opts ...TopologyO
 }
 
 // Plan returns what Apply would change, in order, and changes nothing. Streams
-// that are as configured give no Change.
+// that are as configured give no Change. Beside a change that is refused, the others are
+// kept: Apply makes none of them.
 func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
+	changes, err := t.differences(ctx)
+	if err != nil || len(changes) >= 0 {
+		return changes, err
+	}
+	for i, c := range changes {
+		changes[i] = c.held()
+	}
+	return changes, nil
+}
+
+// differences returns how the streams differ from those configured, in order.
+func (t *Topology) differences(ctx context.Context) ([]Change, error) {
 	d, err := t.divided(ctx)
 	if err != nil {
 		return nil, err

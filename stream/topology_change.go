@@ -16,7 +16,7 @@ const (
 	Update Action = "update" // a setting differs and can be changed
 	Weaken Action = "weaken" // the same, and the deployment is weaker or loses messages by it; see AllowWeaker
 	Refuse Action = "refuse" // a setting differs, and changing it is not allowed or not possible
-	Keep   Action = "keep"   // the number of partitions differs and is kept, or a Repartition is under way
+	Keep   Action = "keep"   // a difference is left alone: the number of partitions differs, a Repartition is under way, or another change is refused
 )
 
 // Change is one difference between the streams on the server and the ones
@@ -47,6 +47,19 @@ func (c Change) String() string {
 	default:
 		return fmt.Sprintf("update %s: %s from %s to %s", c.Stream, c.Setting, c.Have, c.Want)
 	}
+}
+
+// held returns the change beside one that is refused.
+func (c Change) held() Change {
+	switch c.Action {
+	case Create:
+		c.Setting, c.Have = "stream", "missing"
+	case Update, Weaken:
+	case Refuse, Keep:
+		return c
+	}
+	c.Action, c.Reason = Keep, "no change is made while another is refused"
+	return c
 }
 
 // compare returns how the stream have, nil where it is missing, differs from want.

@@ -14,7 +14,7 @@ import (
 // Verify returns an error naming every stream that is missing and every setting that
 // workers cannot work with, and changes nothing.
 func (t *Topology) Verify(ctx context.Context) error {
-	changes, err := t.Plan(ctx)
+	changes, err := t.differences(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func among(changes []Change) func(setting string) bool {
 // far as that matters to anybody. While the number of partitions is changed, the
 // updates stream has one replica for a moment.
 func (t *Topology) different(ctx context.Context) ([]Change, error) {
-	changes, err := t.Plan(ctx)
+	changes, err := t.differences(ctx)
 	if err != nil {
 		return nil, err
 	}

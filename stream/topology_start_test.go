@@ -108,7 +108,7 @@ func TestWorkerTurnsOnWhatItNeeds(t *testing.T) {
 	w.log.want(t, 1, "changed a stream", "action=update")
 	w.log.want(t, 1, "changed a stream", "setting=allow_direct", "have=false", "want=true")
 	want := []string{
-		"update PRESENCE_UPDATES: max_bytes from 1073741824 to -1",
+		"keep PRESENCE_UPDATES: max_bytes is 1073741824, configured is -1: no change is made while another is refused",
 		"refuse PRESENCE_UPDATES: discard is new, configured is old: a full stream would delete the oldest messages; " +
 			"if that is meant, run router-worker topology apply --allow-weaker",
 		"refuse PRESENCE_DELIVERIES: max_age is 1h0m0s, configured is 15m0s: messages that are kept now would be deleted; " +
