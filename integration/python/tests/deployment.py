@@ -127,6 +127,7 @@ class Site:
 
     def __init__(self, binaries: Path, directory: Path, modules: str = MODULES) -> None:
         directory.mkdir(exist_ok=True)
+        self.directory = directory
         self.server = NatsServer(binaries / "nats-server", directory)
         self.server.start()
         config = directory / "config.yaml"

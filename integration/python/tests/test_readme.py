@@ -25,6 +25,9 @@ async def test_examples_run(shared_site: Site, capsys: pytest.CaptureFixture[str
         saved = await asyncio.wait_for(example["read"](client, ""), BOUND)
         assert await asyncio.wait_for(example["read"](client, saved), BOUND) != saved
         await example["ask"](client, ALICE, [UserState(BOB, "online")])
+        await example["serve"](client)
     finally:
         await client.nc.close()
-    assert "receives 1 states" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "receives 1 states" in printed
+    assert "@alice:example.com would receive 1 state" in printed
