@@ -15,7 +15,7 @@ var warningCall = regexp.MustCompile(`\.(?:Warn|Error)\(\s*"([^"]+)"`)
 func TestWarningsAreDocumented(t *testing.T) {
 	t.Parallel()
 	var documented []string
-	for _, file := range []string{"../docs/operating.md", "../docs/federation.md"} {
+	for _, file := range []string{"../docs/operating.md", "../docs/federation.md", "../docs/dendrite.md"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestWarningsAreDocumented(t *testing.T) {
 		}
 	}
 	wantTests(t, documented)
-	for _, dir := range []string{".", "sender", "../cmd/router-worker/internal/operate"} {
+	for _, dir := range []string{".", "sender", "source/dendrite", "../cmd/router-worker/internal/operate"} {
 		for _, warning := range warnings(t, dir) {
 			if !isDocumented(documented, warning) {
 				t.Errorf("no table of failures says what %q means, which %s logs", warning, dir)
@@ -80,7 +80,7 @@ func warnings(t *testing.T, dir string) []string {
 func wantTests(t *testing.T, names []string) {
 	t.Helper()
 	var source strings.Builder
-	for _, dir := range []string{".", "sender", "../cmd/router-worker", "../cmd/router-worker/internal/operate", "../integration"} {
+	for _, dir := range []string{".", "sender", "source/dendrite", "../cmd/router-worker", "../cmd/router-worker/internal/operate", "../integration"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)

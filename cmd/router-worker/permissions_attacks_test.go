@@ -8,8 +8,8 @@ import (
 
 // insiders are the users of the router's account, outsiders those of others.
 var (
-	insiders  = []string{"worker", nkeyUser, "operator", "status", "dead"}                                 //nolint:gochecknoglobals // Never written to.
-	outsiders = []string{"homeserver", "asker", "archive", "local", "alice", "island", "feed", "federate"} //nolint:gochecknoglobals // As above.
+	insiders  = []string{"worker", nkeyUser, "operator", "status", "dead"}                                                       //nolint:gochecknoglobals // Never written to.
+	outsiders = []string{"homeserver", "asker", "archive", "local", "alice", "island", "feed", "federate", "source", "follower"} //nolint:gochecknoglobals // As above.
 )
 
 // filterOf returns the filter that a reader's consumer may have, "" for users who do
@@ -56,6 +56,14 @@ func entitled(user string) []string {
 		return []string{"presence.update.example%2Ecom.*"}
 	case "asker":
 		return []string{"presence.router.interested_users", "presence.router.users_for_states", "presence.router.send_online_presence", "presence.router.current_states"}
+	case "source":
+		return []string{"presence.update.example%2Ecom.*", "presence.js.DIRECT.GET.PRESENCE_STATE.presence.state.example%2Ecom.*"}
+	case "follower":
+		const consumer = "DendriteOutputPresenceEvent.presence-router"
+		return []string{
+			"$JS.API.STREAM.INFO.DendriteOutputPresenceEvent", "$JS.API.CONSUMER.CREATE." + consumer + ".DendriteOutputPresenceEvent",
+			"$JS.API.CONSUMER.INFO." + consumer, "$JS.API.CONSUMER.MSG.NEXT." + consumer, "$JS.API.CONSUMER.UNPIN." + consumer, "$JS.ACK." + consumer + ".>",
+		}
 	case "feed":
 		return append(reads(user, "MSG.NEXT"), "$JS.ACK.PRESENCE_DELIVERIES.feed.>")
 	case "federate":
@@ -98,8 +106,25 @@ func targets() []string {
 		for _, consumer := range outsiders {
 			subjects = append(subjects, consumerTargets(api, consumer)...)
 		}
+		for _, user := range []string{"example%2Ecom.bob.x", "other%2Eorg.bob", "example%2Ecom"} {
+			subjects = append(subjects, api+"DIRECT.GET.PRESENCE_STATE.presence.state."+user)
+		}
 	}
-	return subjects
+	return append(subjects, dendriteTargets()...)
+}
+
+// dendriteTargets are those of Dendrite's account.
+func dendriteTargets() []string {
+	subjects := []string{"DendriteOutputPresenceEvent", "DendriteOutputPresenceEvent.x", "DendriteGetPresence", "$JS.ACK.DendriteOutputPresenceEvent.mallory.1.1.1.1.0"}
+	const api = "$JS.API."
+	for verb := range strings.FieldsSeq("UPDATE DELETE PURGE MSG.GET MSG.DELETE SNAPSHOT") {
+		subjects = append(subjects, api+"STREAM."+verb+".DendriteOutputPresenceEvent")
+	}
+	for verb := range strings.FieldsSeq("CREATE INFO MSG.NEXT UNPIN DELETE") {
+		subjects = append(subjects, api+"CONSUMER."+verb+".DendriteOutputPresenceEvent.mallory", api+"CONSUMER."+verb+".Other.presence-router")
+	}
+	return append(subjects, api+"CONSUMER.DELETE.DendriteOutputPresenceEvent.presence-router", api+"CONSUMER.CREATE.DendriteOutputPresenceEvent.presence-router",
+		api+"CONSUMER.CREATE.DendriteOutputPresenceEvent.presence-router.>")
 }
 
 func consumerTargets(api, consumer string) []string {

@@ -254,7 +254,7 @@ func (b *besieged) requests(user string) []*nats.Msg {
 			m.Subject, m.Data = literal.Replace(subject), []byte(`{"user_id":"@mallory:example.com","state":"online"}`)
 		case strings.HasSuffix(subject, "interested_users"):
 			m.Data = []byte(`{"user_id":"@alice:example.com"}`)
-		case strings.HasPrefix(subject, "$JS.ACK."):
+		case strings.HasPrefix(subject, "$JS.ACK."), strings.Contains(subject, ".DIRECT.GET."):
 			m.Subject = literal.Replace(subject)
 		}
 		requests = append(requests, m)

@@ -39,6 +39,10 @@ func TestPermissionsAreEnough(t *testing.T) {
 
 	g.publishes(t)
 	wantBob(t, a.next(t), "")
+	g.follows(t)
+	for received := a.next(t); !strings.Contains(received.Body, `"lunch"`); {
+		received = a.next(t)
+	}
 	stop(t, sender)
 	g.asks(t)
 	g.reads(t)
@@ -90,6 +94,23 @@ func (g *guarded) publishes(t *testing.T) {
 			t.Errorf("publish with an ID is %v, error %v, want duplicate %v", ack, err, isDuplicate)
 		}
 	}
+}
+
+// follows has a source publish what Dendrite says, whose second message leaves the status
+// open.
+func (g *guarded) follows(t *testing.T) {
+	t.Helper()
+	d := &dendrited{url: g.url, dendrite: natstest.JetStream(t, g.connect(t, "dendrite"))}
+	d.makeStream(t)
+	env := append(g.as("source"), "ROUTER_WORKER_SOURCES_API_PREFIX="+apiPrefix, fmt.Sprintf(
+		`ROUTER_WORKER_SOURCES_DENDRITE=[{nats: {url: %q, inbox_prefix: _INBOX.follower}, server_names: [example.com], ack_wait: 1s}]`,
+		strings.Replace(g.url, "nats://", "nats://follower:secret@", 1)))
+	d.puts(t, "online", "lunch") // Nobody reads it: it is dropped.
+	p := followWith(t, env)
+	publishRaw(t, d.dendrite, dendriteTopic, "", nats.Header{"user_id": {"@dan:example.com"}, "presence": {"online"}, "last_active_ts": {"1"}})
+	d.puts(t, "online", "lunch")
+	awaitMetric(t, p, `presence_router_source_messages_total{outcome="published",source="example.com"} 2`+"\n")
+	stop(t, p)
 }
 
 func (g *guarded) asks(t *testing.T) {

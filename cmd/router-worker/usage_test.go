@@ -20,6 +20,7 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown command", "route", `unknown command "route"`},
 		{"mistyped command", "chekc", "did you mean check?"},
 		{"group without command", "topology", "router-worker topology needs a command"},
+		{"source of nothing", "source", "router-worker source needs a command"},
 		{"unknown command of a group", "dead bury", `unknown command "bury" of router-worker dead`},
 		{"unknown flag", "version --colour", "unknown flag: --colour: see router-worker version --help"},
 		{"too many arguments", "publish a b", "router-worker publish takes at most 1 argument, got 2: router-worker publish [FILE] [flags]"},
@@ -78,7 +79,7 @@ func TestWrongUsage(t *testing.T) {
 func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"", "run", "federate", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition", "topology repair",
+		"", "run", "federate", "source", "source dendrite", "demo", "publish", "deliveries", "check", "topology", "topology plan", "topology apply", "topology repartition", "topology repair",
 		"status", "dead", "dead list", "dead show", "dead requeue", "dead purge", "query", "query interested-users", "query users-for-states", "query send-online-presence",
 		"query current-states", "version", "help",
 	} {

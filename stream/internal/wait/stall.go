@@ -44,7 +44,12 @@ type Stall struct {
 
 // NewStall returns a stall of what, such as "reading updates", that logs to log.
 func NewStall(log *slog.Logger, what string) *Stall {
-	s := NewOutage(log.With("what", what), "waiting, nothing is lost", "going on")
+	return NewStallThat(log, what, "waiting, nothing is lost")
+}
+
+// NewStallThat is NewStall with what is logged when the stall begins.
+func NewStallThat(log *slog.Logger, what, begin string) *Stall {
+	s := NewOutage(log.With("what", what), begin, "going on")
 	s.what = what
 	return s
 }

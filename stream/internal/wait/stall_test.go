@@ -252,3 +252,16 @@ func TestStallSaysWhatItIs(t *testing.T) {
 		t.Errorf("the line is %q, want no count of one", line)
 	}
 }
+
+func TestStallBeginsWithWordsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	s := wait.NewStallThat(slog.New(slog.NewTextHandler(&log, nil)), "reading", "hurry")
+	s.Failed(errNoResponders)
+	if want := "msg=hurry what=reading error="; !strings.Contains(log.String(), want) {
+		t.Errorf("log is\n%s\nwant it with %q", log.String(), want)
+	}
+	if err := s.Waiting(); err == nil || err.Error() != "reading: no responders" {
+		t.Errorf("Waiting() = %v, want what is not going on", err)
+	}
+}

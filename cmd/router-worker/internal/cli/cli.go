@@ -102,7 +102,7 @@ func (p *program) root() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetHelpCommand(p.help())
-	p.group(root, p.run(), p.federate(), p.demo(), p.publish(), p.deliveries(), p.query(), p.check(), p.topology(), p.status(), p.dead(), p.bench(), p.version())
+	p.group(root, p.run(), p.federate(), p.source(), p.demo(), p.publish(), p.deliveries(), p.query(), p.check(), p.topology(), p.status(), p.dead(), p.bench(), p.version())
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)

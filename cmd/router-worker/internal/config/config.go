@@ -12,6 +12,7 @@ import (
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // Config is everything that an operator can set.
@@ -21,6 +22,7 @@ type Config struct {
 	Streams     stream.StreamsConfig  `yaml:"streams"`
 	Worker      stream.WorkerConfig   `yaml:"worker"`
 	Federate    Federate              `yaml:"federate"`
+	Sources     Sources               `yaml:"sources"`
 	HTTP        HTTP                  `yaml:"http"`
 	Log         Log                   `yaml:"log"`
 	Telemetry   Telemetry             `yaml:"telemetry"`
@@ -161,6 +163,7 @@ func Default() Config {
 		Streams:  stream.DefaultStreamsConfig(),
 		Worker:   stream.DefaultWorkerConfig(),
 		Federate: DefaultFederate(),
+		Sources:  Sources{APIPrefix: wire.DefaultAPIPrefix},
 		HTTP:     HTTP{Listen: "127.0.0.1:8080"},
 		Log:      Log{Level: Info, Format: Text},
 	}

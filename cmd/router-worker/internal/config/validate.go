@@ -27,6 +27,7 @@ func (c Config) Validate() error {
 		fault.Under("streams", c.Streams.Validate()),
 		fault.Under("worker", c.Worker.Validate()),
 		fault.Under("federate", c.Federate.Validate()),
+		fault.Under("sources", c.Sources.Validate()),
 		fault.Under("http", c.HTTP.Validate()),
 		fault.Under("log", c.Log.Validate()),
 		fault.Under("telemetry", c.Telemetry.Validate()),
@@ -48,6 +49,7 @@ func (c Config) checkTogether() error {
 	}
 	return errors.Join(
 		c.checkKeyServers(),
+		c.checkSourceServers(),
 		unless(c.Federate.checkShards(streams.Deliveries.Shards), "streams.deliveries.shards"),
 		unless(fault.Under("nats.inbox_prefix", c.NATS.InboxPrefix.ValidateBeside(streams.Prefix)), "streams.subject_prefix"),
 		unless(fault.Under("worker.queries", c.Worker.Queries.ValidateBeside(streams.Prefix)), "streams.subject_prefix"),

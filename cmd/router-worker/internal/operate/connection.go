@@ -21,6 +21,12 @@ import (
 // where its answers come to. The error joins a *fault.Field for each file that cannot
 // be read.
 func ConnectOptions(c config.NATS) ([]nats.Option, error) {
+	options, err := connectOptions(c)
+	return options, fault.Under("nats", err)
+}
+
+// connectOptions is ConnectOptions with paths from c on.
+func connectOptions(c config.NATS) ([]nats.Option, error) {
 	options := []nats.Option{nats.CustomInboxPrefix(string(c.InboxPrefix))}
 	var faults []error
 	if c.Credentials != "" {
@@ -37,7 +43,7 @@ func ConnectOptions(c config.NATS) ([]nats.Option, error) {
 		faults = append(faults, keyPair(c.TLS))
 	}
 	if err := errors.Join(faults...); err != nil {
-		return nil, fault.Under("nats", err)
+		return nil, err
 	}
 	return options, nil
 }
