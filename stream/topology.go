@@ -52,7 +52,7 @@ func NewTopology(js jetstream.JetStream, config StreamsConfig, opts ...TopologyO
 // kept: Apply makes none of them.
 func (t *Topology) Plan(ctx context.Context) ([]Change, error) {
 	changes, err := t.differences(ctx)
-	if err != nil || len(changes) >= 0 {
+	if err != nil || Refusal(changes) == nil {
 		return changes, err
 	}
 	for i, c := range changes {
