@@ -141,6 +141,7 @@ func TestRepartitionWaitsForTheLastUpdate(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "1 of 4 partitions are left") || !strings.Contains(err.Error(), want) {
 		t.Fatalf("Run with an update that is not committed = %v, want that it waits: %s", err, want)
 	}
+	s.config.Worker.StopTimeout = eventTimeout
 	w := s.start(t, toEach(t, alice))
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
 	last = s.publish(t, userIn(t, 3), 5)
