@@ -274,6 +274,7 @@ func TestCrashedWorkerIsMissed(t *testing.T) {
 	s.awaitShares(t, 4, crashing)
 	s.publishToAll(t, 0, 5)
 	crashing.nc.Close()
+	s.config.Worker.StopTimeout = eventTimeout
 	second := s.start(t, toEach(t, alice))
 	s.awaitShares(t, 4, second)
 	last := s.publishToAll(t, 5, 5)

@@ -91,7 +91,7 @@ func TestRepartitionAfterTheLastWorker(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, shared, func(c *stream.Config) { c.Worker.StopTimeout = 100 * time.Millisecond })
+			s := newSite(t, shared, func(c *stream.Config) { c.Worker.StopTimeout = 3 * time.Second })
 			w := s.start(t, toEach(t, alice))
 			s.awaitShares(t, sharedPartitions, w)
 			tt.end(t, w)
