@@ -135,13 +135,14 @@ func (d *decoder) pointer(node *yaml.Node, into reflect.Value) {
 }
 
 func (d *decoder) list(node *yaml.Node, into reflect.Value) {
-	if node.Kind != yaml.SequenceNode {
+	if !IsList(node) {
 		d.wantsForm(node, "a list")
 		return
 	}
-	list := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
+	length := Len(node)
+	list := reflect.MakeSlice(into.Type(), length, length)
 	into.Set(list)
-	for i, item := range node.Content {
+	for i, item := range Items(node) {
 		d.path = append(d.path, step{index: i, isIndex: true})
 		d.value(item, list.Index(i))
 		d.path = d.path[:len(d.path)-1]

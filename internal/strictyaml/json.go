@@ -3,6 +3,8 @@ package strictyaml
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -22,12 +24,62 @@ func parseJSON(data []byte) *yaml.Node {
 	return r.value()
 }
 
+// textList is the kind of a list whose items are still text, in Value. The library does
+// not know it, and so would not take the list for an empty one.
+const textList yaml.Kind = 1 << 16
+
+// mostNodes is how many nodes a list in JSON may be of without becoming a textList.
+const mostNodes = 4096
+
+// IsList reports whether node is a list.
+func IsList(node *yaml.Node) bool { return node.Kind == yaml.SequenceNode || node.Kind == textList }
+
+// Len returns how many items a list has.
+func Len(list *yaml.Node) int {
+	if list.Kind != textList {
+		return len(list.Content)
+	}
+	_, items := endOfList(list.Value)
+	return items
+}
+
+// Items yields the items of a list. Those of a long one are made for the occasion, and
+// are garbage if nobody keeps them.
+func Items(list *yaml.Node) iter.Seq2[int, *yaml.Node] {
+	if list.Kind != textList {
+		return slices.All(list.Content)
+	}
+	return func(yield func(int, *yaml.Node) bool) {
+		r := jsonReader{text: list.Value, line: list.Line, column: list.Column}
+		r.take(1)
+		for i := 0; ; i++ {
+			r.skip(" \t\r\n,")
+			if r.text[r.at] == ']' || !yield(i, r.value()) {
+				return
+			}
+		}
+	}
+}
+
+// expand gives a list its items for good, for whoever asks for one of them by index.
+func expand(list *yaml.Node) {
+	if list.Kind != textList {
+		return
+	}
+	items := make([]*yaml.Node, 0, Len(list))
+	for _, item := range Items(list) {
+		items = append(items, item)
+	}
+	list.Kind, list.Value, list.Content = yaml.SequenceNode, "", items
+}
+
 // jsonReader reads valid JSON.
 type jsonReader struct {
 	text         string
-	at           int // index in text of what comes next
-	line, column int // where that is
-	nodes        []yaml.Node
+	at           int          // index in text of what comes next
+	line, column int          // where that is
+	nodes        []yaml.Node  // room for the next ones
+	made         int          // how many nodes there are
 	open         []*yaml.Node // what is inside the lists and mappings around it
 }
 
@@ -48,10 +100,15 @@ func (r *jsonReader) value() *yaml.Node {
 // inside reads a list or a mapping up to end.
 func (r *jsonReader) inside(kind yaml.Kind, tag, between string, end byte) *yaml.Node {
 	node := r.node(kind, tag, yaml.FlowStyle)
-	first := len(r.open)
+	first, made, begin := len(r.open), r.made, r.at
 	r.take(r.at + 1)
 	for r.skip(between); r.text[r.at] != end; r.skip(between) {
 		r.open = append(r.open, r.value())
+		if kind == yaml.SequenceNode && r.made-made > mostNodes {
+			r.open, r.made = r.open[:first], made
+			r.keep(node, begin)
+			return node
+		}
 	}
 	r.take(r.at + 1)
 	if len(r.open) > first {
@@ -61,20 +118,64 @@ func (r *jsonReader) inside(kind yaml.Kind, tag, between string, end byte) *yaml
 	return node
 }
 
-func (r *jsonReader) quoted() *yaml.Node {
-	node := r.node(yaml.ScalarNode, stringTag, yaml.DoubleQuotedStyle)
-	end, isPlain := r.at+1, true
-	for ; r.text[end] != '"'; end++ {
-		if r.text[end] == '\\' {
-			isPlain = false
+// keep makes node a list of which the items are read when they are asked for: for a long
+// one they take many times the memory of the text. The list begins at begin.
+func (r *jsonReader) keep(node *yaml.Node, begin int) {
+	end, _ := endOfList(r.text[begin:])
+	node.Kind, node.Value = textList, r.text[begin:begin+end]
+	r.take(begin + end)
+}
+
+// endOfList returns the index behind the list that text begins with, and how many items
+// it has.
+func endOfList(text string) (end, items int) {
+	depth := 0
+	for isEmpty := true; ; end++ {
+		switch text[end] {
+		case '"':
+			end = endOfText(text, end) - 1
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth--
+		case ',':
+			if depth == 1 {
+				items++
+			}
+			continue
+		case ' ', '\t', '\r', '\n':
+			continue
+		}
+		switch {
+		case depth == 0 && isEmpty:
+			return end + 1, 0
+		case depth == 0:
+			return end + 1, items + 1
+		}
+		isEmpty = isEmpty && end == 0
+	}
+}
+
+// endOfText returns the index behind the text in quotes that begins at start.
+func endOfText(text string, start int) int {
+	for end := start + 1; ; end++ {
+		switch text[end] {
+		case '\\':
 			end++
+		case '"':
+			return end + 1
 		}
 	}
-	node.Value = r.text[r.at+1 : end]
-	if !isPlain {
-		_ = json.Unmarshal([]byte(r.text[r.at:end+1]), &node.Value) // which is valid
+}
+
+func (r *jsonReader) quoted() *yaml.Node {
+	node := r.node(yaml.ScalarNode, stringTag, yaml.DoubleQuotedStyle)
+	end := endOfText(r.text, r.at)
+	node.Value = r.text[r.at+1 : end-1]
+	if strings.Contains(node.Value, `\`) {
+		_ = json.Unmarshal([]byte(r.text[r.at:end]), &node.Value) // which is valid
 	}
-	r.take(end + 1)
+	r.take(end)
 	return node
 }
 
@@ -111,6 +212,7 @@ func (r *jsonReader) node(kind yaml.Kind, tag string, style yaml.Style) *yaml.No
 	}
 	node := &r.nodes[0]
 	r.nodes = r.nodes[1:]
+	r.made++
 	node.Kind, node.Tag, node.Style, node.Line, node.Column = kind, tag, style, r.line, r.column
 	return node
 }

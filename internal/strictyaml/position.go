@@ -23,6 +23,7 @@ func child(node *yaml.Node, s step) *yaml.Node {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
+	expand(node)
 	switch {
 	case node.Kind == yaml.SequenceNode && s.isIndex && s.index < len(node.Content):
 		return node.Content[s.index]

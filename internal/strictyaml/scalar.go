@@ -193,7 +193,7 @@ func show(node *yaml.Node) string {
 	switch {
 	case node.Kind == yaml.MappingNode:
 		return "a mapping"
-	case node.Kind == yaml.SequenceNode:
+	case IsList(node):
 		return "a list"
 	case is(node, stringTag):
 		return strconv.Quote(shorten(HideUser(node.Value)))

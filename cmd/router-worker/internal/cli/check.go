@@ -147,10 +147,10 @@ func reportModule(entry modules.Entry, timeout time.Duration) moduleReport {
 	}
 	for i := 0; i+1 < len(entry.Config.Content); i += 2 {
 		key, value := entry.Config.Content[i], entry.Config.Content[i+1]
-		switch value.Kind {
-		case yaml.SequenceNode:
-			r.Config = append(r.Config, part{Key: key.Value, Entries: len(value.Content)})
-		case yaml.MappingNode:
+		switch {
+		case strictyaml.IsList(value):
+			r.Config = append(r.Config, part{Key: key.Value, Entries: strictyaml.Len(value)})
+		case value.Kind == yaml.MappingNode:
 			r.Config = append(r.Config, part{Key: key.Value, Entries: len(value.Content) / 2})
 		default:
 			r.Config = append(r.Config, part{Key: key.Value, Value: value.Value})

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/presence-router/presence-router/internal/strictyaml"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 )
@@ -84,8 +85,8 @@ func (d *digest) node(node *yaml.Node) {
 	case node.Kind == yaml.MappingNode:
 		d.mapping(node)
 	default:
-		d.write("list", strconv.Itoa(len(node.Content)))
-		for _, item := range node.Content {
+		d.write("list", strconv.Itoa(strictyaml.Len(node)))
+		for _, item := range strictyaml.Items(node) {
 			d.node(item)
 		}
 	}
