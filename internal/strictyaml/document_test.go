@@ -25,6 +25,7 @@ func TestParseFaults(t *testing.T) {
 		{"open list", "a: [1\nb: 2", "f:2:2: is not YAML: while parsing a flow sequence that begins in line 1: did not find expected ',' or ']'"},
 		{"unknown anchor", "a: *b", "f:1:4: is not YAML: unknown anchor 'b' referenced"},
 		{"not UTF-8", "a: b\né: \xff", "f:2:4: is not UTF-8 text"},
+		{"half a character in JSON", `{"a": "\ud83d"}`, "f:1:10: is not YAML: while scanning a quoted scalar that begins in line 1: found invalid Unicode character escape code"},
 		{"syntax of a second document", "a: 1\n---\n[", "f:4:1: is not YAML: did not find expected node content"},
 	}
 	for _, tt := range tests {
@@ -79,6 +80,9 @@ func TestLocate(t *testing.T) {
 		{"routes[1].users[1]", "f:7:9"},
 		{"routes[1].users[9]", "f:6:7"},
 		{"routes[0].users[0].deeper", "f:4:13"},
+		{"routes[1].users[2]", "f:6:7"},
+		{"routes.users", "f:4:3"},
+		{"streams[0]", "f:2:3"},
 		{"nowhere", "f:1:1"},
 		{"", "f:1:1"},
 	}
@@ -119,8 +123,18 @@ func TestLimit(t *testing.T) {
 	if last := lines[len(lines)-1]; len(lines) != strictyaml.MaxFaults+1 || last != "f: has 23 more faults" {
 		t.Errorf("Limit gives %d lines, the last %q, want %d and how many more", len(lines), last, strictyaml.MaxFaults+1)
 	}
+	compare(t, strictyaml.Limit(errors.Join(errs[:strictyaml.MaxFaults]...)), strings.Join(lines[:strictyaml.MaxFaults], "\n"))
 	compare(t, strictyaml.Limit(errs[0]), "f:1:1: a is wrong")
 	compare(t, strictyaml.Limit(nil), "")
+}
+
+// Faults are ordered by their places, and stay together by file.
+func TestJoinSorts(t *testing.T) {
+	at := func(file string, line, column int) error {
+		return &strictyaml.Fault{File: file, Line: line, Column: column, Path: fmt.Sprintf("%s%d%d", file, line, column), Message: "is wrong"}
+	}
+	err := strictyaml.Join(errors.Join(at("b", 9, 1), at("a", 2, 1), at("b", 3, 7)), errors.Join(at("a", 1, 1), at("b", 3, 2)))
+	compare(t, err, "b:3:2: b32 is wrong\nb:3:7: b37 is wrong\nb:9:1: b91 is wrong\na:1:1: a11 is wrong\na:2:1: a21 is wrong")
 }
 
 func TestClosest(t *testing.T) {

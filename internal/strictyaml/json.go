@@ -127,10 +127,9 @@ func (r *jsonReader) keep(node *yaml.Node, begin int) {
 }
 
 // endOfList returns the index behind the list that text begins with, and how many items
-// it has.
+// it has. It is not empty.
 func endOfList(text string) (end, items int) {
-	depth := 0
-	for isEmpty := true; ; end++ {
+	for depth := 0; ; end++ {
 		switch text[end] {
 		case '"':
 			end = endOfText(text, end) - 1
@@ -138,21 +137,14 @@ func endOfList(text string) (end, items int) {
 			depth++
 		case ']', '}':
 			depth--
+			if depth == 0 {
+				return end + 1, items + 1
+			}
 		case ',':
 			if depth == 1 {
 				items++
 			}
-			continue
-		case ' ', '\t', '\r', '\n':
-			continue
 		}
-		switch {
-		case depth == 0 && isEmpty:
-			return end + 1, 0
-		case depth == 0:
-			return end + 1, items + 1
-		}
-		isEmpty = isEmpty && end == 0
 	}
 }
 
