@@ -47,7 +47,7 @@ func (a *acknowledger) run(ctx context.Context) {
 func (a *acknowledger) flush(ctx context.Context) {
 	retry := wait.NewBackOff()
 	for unconfirmed := 0; ctx.Err() == nil; {
-		a.pending = append(a.pending, a.outbox.takeDone()...)
+		a.pending = a.outbox.takeDone(a.pending)
 		if len(a.pending) == 0 {
 			return
 		}

@@ -25,6 +25,7 @@ func (n *namer) name() string {
 func (o *outbox) assemble(l *lane) bool {
 	now := o.now()
 	if l.sending != nil && now.Sub(l.sending.batch.Time) > o.config.TTL {
+		o.remember(l, true) // It may have arrived: nothing older is sent.
 		o.takeBack(l)
 	}
 	if l.sending != nil {

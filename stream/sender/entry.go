@@ -53,6 +53,16 @@ func (e *entry) merge(i item) {
 	e.item = i
 }
 
+// standFor takes over the delivery of a state that e covers. Where e is left of a delivery
+// that was let go of, and that came again, it belongs to that one as before.
+func (e *entry) standFor(i item) {
+	if e.from.void && i.version == e.version {
+		e.from = i.from
+		return
+	}
+	e.merged = append(e.merged, i.from)
+}
+
 // absorb takes over what other, about the same user, stands for.
 func (e *entry) absorb(other *entry) {
 	e.merge(other.item)

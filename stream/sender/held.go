@@ -1,21 +1,23 @@
 package sender
 
+import "slices"
+
 // ack is an acknowledgement that is due.
 type ack struct {
 	delivery *delivery
 	reply    string
 }
 
-// takeDone returns the deliveries that are done since it was called last.
-func (o *outbox) takeDone() []ack {
+// takeDone adds the deliveries that are done since it was called last to those that are
+// pending, and leaves out what is no message of the stream any more.
+func (o *outbox) takeDone(pending []ack) []ack {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	acks := make([]ack, len(o.done))
-	for i, d := range o.done {
-		acks[i] = ack{delivery: d, reply: d.reply}
+	for _, d := range o.done {
+		pending = append(pending, ack{delivery: d, reply: d.reply})
 	}
 	o.done = nil
-	return acks
+	return slices.DeleteFunc(pending, func(a ack) bool { return a.delivery.void })
 }
 
 // forget lets go of deliveries that the server knows to be done.

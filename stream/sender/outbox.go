@@ -26,7 +26,6 @@ type outbox struct {
 	lanes    map[route]*lane
 	schedule schedule
 	recent   recent
-	rotated  time.Time      // begin of the current period of recent
 	heard    time.Time      // when the server confirmed a pin last
 	working  map[route]bool // that were sent on; bounded
 	states   int
@@ -44,7 +43,7 @@ func newOutbox(c Config, now func() time.Time, meters *telemetry) *outbox {
 	o := &outbox{
 		config: c, now: now, meters: meters, seed: maphash.MakeSeed(), names: newNamer(),
 		origins: make(map[presence.ServerName]bool),
-		held:    make(map[uint64]*delivery), lanes: make(map[route]*lane), recent: newRecent(c.MaxStates), rotated: time.Now(),
+		held:    make(map[uint64]*delivery), lanes: make(map[route]*lane), recent: newRecent(c.MaxStates),
 		became: make(tally), handed: make(tally), working: make(map[route]bool),
 		room: make(chan struct{}), wake: newSignal(), acks: newSignal(),
 	}
@@ -115,7 +114,7 @@ func (o *outbox) addState(recipient presence.UserID, i item) {
 func (o *outbox) covered(l *lane, i item, content uint64) bool {
 	if l.sending != nil {
 		if e, found := l.sending.entries[i.state.UserID]; found && o.knownOf(e.item).covers(i, content) {
-			e.merged = append(e.merged, i.from)
+			e.standFor(i)
 			o.became[merged]++
 			return true
 		}

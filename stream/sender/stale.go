@@ -29,9 +29,8 @@ func (o *outbox) sweep() []givenUp {
 		o.leave(l)
 	}
 	// After a period what was forgotten has come again, unless the server is away.
-	if time.Since(o.rotated) > max(recentPeriod, o.config.AckWait) && time.Since(o.heard) < o.config.AckWait {
+	if time.Since(o.recent.rotated) > max(recentPeriod, o.config.AckWait) && time.Since(o.heard) < o.config.AckWait {
 		o.recent.rotate()
-		o.rotated = time.Now()
 	}
 	return news
 }

@@ -3,6 +3,7 @@ package sender
 import (
 	"cmp"
 	"hash/maphash"
+	"time"
 
 	"github.com/presence-router/presence-router/routing/presence"
 )
@@ -63,6 +64,7 @@ func (k known) covers(i item, content uint64) bool {
 type recent struct {
 	limit             int
 	current, previous map[recentKey]known
+	rotated           time.Time // when current began
 }
 
 type recentKey struct {
@@ -71,7 +73,7 @@ type recentKey struct {
 }
 
 func newRecent(limit int) recent {
-	return recent{limit: limit, current: make(map[recentKey]known)}
+	return recent{limit: limit, current: make(map[recentKey]known), rotated: time.Now()}
 }
 
 func (r *recent) get(key recentKey) (known, bool) {
@@ -91,5 +93,5 @@ func (r *recent) put(key recentKey, k known) {
 
 // rotate begins a period.
 func (r *recent) rotate() {
-	r.previous, r.current = r.current, make(map[recentKey]known)
+	r.previous, r.current, r.rotated = r.current, make(map[recentKey]known), time.Now()
 }
