@@ -177,6 +177,13 @@ func MadeUpRest(stored []uint64, last uint64, n int) int {
 	return left
 }
 
+// UnderWay reports whether the change that a record tells of is under way if updates are
+// stored in a layout, and whether updates wait for its end.
+func UnderWay(stored wire.Layout, record wire.LayoutRecord) (change, waits bool) {
+	d := division{stored: stored, record: layoutRecord{LayoutRecord: record}}
+	return d.move() != nil, d.waits()
+}
+
 // Serving returns the layout that workers serve if updates are stored in one and a record
 // is that of the deployment.
 func Serving(stored wire.Layout, record wire.LayoutRecord) wire.Layout {
@@ -202,18 +209,7 @@ func Cut(updates []presence.UserState, recipients []presence.UserID, n int) (par
 		b.recipients = append(b.recipients, routing.Recipient{UserID: r, States: updates})
 	}
 	for i, part := range b.cut(n) {
-		parts[i].Recipients = make(map[string][]uint64)
-		for _, u := range part.updates {
-			parts[i].Updates = append(parts[i].Updates, u.sequence)
-		}
-		for _, l := range part.letters {
-			parts[i].Letters = append(parts[i].Letters, l.update.sequence)
-		}
-		for _, r := range part.recipients {
-			for _, s := range r.States {
-				parts[i].Recipients[r.UserID.String()] = append(parts[i].Recipients[r.UserID.String()], s.Published().Position)
-			}
-		}
+		parts[i] = partOf(part)
 	}
 	return parts
 }

@@ -21,30 +21,39 @@ import (
 // A worker without updates finds out that its partition has a new owner.
 func TestIdleWorkerNoticesTakeover(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	w := s.start(t, toEach(t, alice))
-	s.takeOver(t, 0)
-	w.log.await(t, "partition is lost", "thief")
-	w.stop(t)
+	inBothWays(t, func(t *testing.T, fastIngest bool) {
+		t.Helper()
+		t.Parallel()
+		s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.FastIngest = fastIngest })
+		w := s.start(t, toEach(t, alice))
+		s.takeOver(t, 0)
+		w.log.await(t, "partition is lost", "thief")
+		w.stop(t)
+	})
 }
 
 // A purge of the deliveries stream is mended before another update comes, so that
 // a worker that dies then has left its position.
 func TestIdleWorkerMendsPurge(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	w := s.start(t, toEach(t, alice))
-	last := s.publish(t, bob, 1)
-	s.awaitPosition(t, last)
-	if err := s.deliveriesStream(t).Purge(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the checkpoint is there again", func() bool {
-		c, revision, err := s.readCheckpoint(t.Context(), 0)
-		return err == nil && revision > 0 && c.Sequence == last
+	inBothWays(t, func(t *testing.T, fastIngest bool) {
+		t.Helper()
+		t.Parallel()
+		s := newSite(t, func(c *stream.Config) { c.Streams.Deliveries.FastIngest = fastIngest })
+		w := s.start(t, toEach(t, alice))
+		s.awaitPosition(t, s.publish(t, bob, 1))
+		last := s.publish(t, bob, 2)
+		before := s.awaitPosition(t, last)
+		if err := s.deliveriesStream(t).Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after := s.awaitCheckpoint(t, 0, func(wire.Checkpoint) bool { return true })
+		if after.Epoch != before.Epoch || after.Sequence != before.Sequence || after.Time != before.Time || after.Created != before.Created || after.After != before.After {
+			t.Errorf("checkpoint that is written again is %+v, want the position of %+v", after, before)
+		}
+		w.stop(t)
+		w.log.want(t, 1, purgedLine)
 	})
-	w.stop(t)
-	w.log.want(t, 1, purgedLine)
 }
 
 // An update that is larger than what is read ahead is a dead letter like others.
