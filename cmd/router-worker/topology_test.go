@@ -62,10 +62,10 @@ func TestTopologyRefusesToLoseData(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.stdout.String()), &plan); err != nil {
 		t.Fatal(err)
 	}
-	if len(plan.Changes) != 2 || plan.Changes[0].Action != "refuse" || plan.Changes[0].Reason == "" || plan.Changes[1].Action != "update" {
-		t.Errorf("apply --json says %+v, want a refusal and an update", plan.Changes)
+	if len(plan.Changes) != 2 || plan.Changes[0].Action != "refuse" || plan.Changes[0].Reason == "" || plan.Changes[1].Action != "keep" {
+		t.Errorf("apply --json says %+v, want a refusal, and that the other change is not made", plan.Changes)
 	}
-	if got := expect(t, 1, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "update PRESENCE_DELIVERIES") {
+	if got := expect(t, 1, "", env, "topology", "plan").stdout.String(); !strings.Contains(got, "keep PRESENCE_DELIVERIES: max_age is 15m0s") {
 		t.Errorf("then plan says %q: apply changed something", got)
 	}
 }
