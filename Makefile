@@ -83,6 +83,11 @@ faults: ## Run the fault tests with FAULT_SEED (1) for FAULT_DURATION (10m)
 planted: ## Plant mistakes in the worker, one after the other: the fault tests must find each
 	FAULT_SEED=$(FAULT_SEED) $(GO) test -tags planted ./integration -run '^TestPlanted$$' -count 1 -timeout $(FAULT_TIMEOUT) -v
 
+.PHONY: dendrite
+dendrite: ## Build a real Dendrite (the first time takes minutes) and follow its presence
+	cd integration/dendrite && CGO_ENABLED=0 $(GO) build -o ../../bin/dendrite github.com/element-hq/dendrite/cmd/dendrite
+	DENDRITE=$(CURDIR)/bin/dendrite $(GO) test -tags dendrite ./cmd/router-worker -run '^TestRealDendrite$$' -count 1 -v
+
 .PHONY: mutants
 mutants: ## Change the packages MUTANTS in one place after the other: their tests must find it
 	$(GO) run ./internal/mutants -equivalent internal/mutants/equivalent.txt -skip Alloc -least $(MUTANTS_LEAST) $(MUTANTS)
@@ -118,9 +123,10 @@ python: $(BIN)/.python ## Check the Python package: format, lint, types, tests
 	cd $(PYTHON_DIR) && $(PYTHON_BIN)/ruff format --check . && $(PYTHON_BIN)/ruff check . && $(PYTHON_BIN)/mypy && $(PYTHON_BIN)/python -m pytest
 
 .PHONY: tidy
-tidy: ## Bring go.mod and go.sum up to date, of integration/peers too
+tidy: ## Bring go.mod and go.sum up to date, of the modules below integration too
 	$(GO) mod tidy
 	cd integration/peers && $(GO) mod tidy
+	cd integration/dendrite && $(GO) mod tidy
 
 .PHONY: tidy-check
 tidy-check: ## Show what tidy would change; fail if anything
