@@ -34,7 +34,8 @@ func TestOutboxAgreesWithItsModel(t *testing.T) {
 func runModel(t *testing.T, seed uint64) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // It is to be the same each time.
-	w := newWorld(t, rng, fmt.Sprintf("seed %d", seed))
+	w := newWorld(t, rng, modelConfig(rng), 1+rng.IntN(2))
+	w.label = fmt.Sprintf("seed %d", seed)
 	for range modelSteps {
 		w.step()
 		synctest.Wait()
@@ -72,8 +73,7 @@ func usersOfModel() []presence.UserID {
 
 func isSendable(user presence.UserID) bool { return user != usersOfModel()[3] }
 
-func newWorld(t *testing.T, rng *rand.Rand, label string) *world {
-	t.Helper()
+func modelConfig(rng *rand.Rand) sender.Config {
 	c := config()
 	c.Origins = []presence.ServerName{server("example.com"), server("example.org")}
 	c.MaxStates = []int{3, 6, 12, 100}[rng.IntN(4)]
@@ -82,10 +82,14 @@ func newWorld(t *testing.T, rng *rand.Rand, label string) *world {
 	c.TTL = []time.Duration{20 * time.Second, 2 * time.Minute, 15 * time.Minute}[rng.IntN(3)]
 	c.OfflineTTL = c.TTL * time.Duration(1+rng.IntN(3))
 	c.FirstRetry, c.LongestRetry = time.Second, 10*time.Second
-	parts := 1 + rng.IntN(2)
+	return c
+}
+
+func newWorld(t *testing.T, rng *rand.Rand, c sender.Config, parts int) *world {
+	t.Helper()
 	return &world{
 		model: &model{
-			t: t, config: c, box: sender.NewOutbox(c, parts), until: make([]time.Time, parts), label: label,
+			t: t, config: c, box: sender.NewOutbox(c, parts), until: make([]time.Time, parts), label: t.Name(),
 			bySeq: make(map[uint64]*message), ways: make(map[route]*way), sent: make(map[key][]transmitted),
 			acknowledged: make(map[string]bool),
 		},
@@ -133,21 +137,27 @@ func (w *world) step() {
 
 // commit stores a delivery.
 func (w *world) commit() *message {
-	w.next++
-	to := destinationsOfModel()[w.rng.IntN(3)]
-	d := &message{
-		index: len(w.messages) + 1, sequence: w.next, replay: w.rng.IntN(8) == 0,
-		to: presence.MustUserID(fmt.Sprintf("@reader%d:%s", w.rng.IntN(2), to)),
-	}
-	d.stored = time.Now().Round(0).Add(time.Duration(d.index)) // each at another time
+	d := w.message(destinationsOfModel()[w.rng.IntN(3)])
+	d.replay = w.rng.IntN(8) == 0
 	for n, user := range usersOfModel() {
 		some := n == 1 && len(d.states) == 0 // so that there is one at least
 		if (some || w.rng.IntN(2) == 0) && (n > 0 || !d.replay) {
 			d.states = append(d.states, w.says(d, user))
 		}
 	}
-	w.messages = append(w.messages, d)
 	w.note("delivery %d is stored with sequence %d for %s: %v, replayed: %t", d.index, d.sequence, d.to, d.states, d.replay)
+	return d
+}
+
+// message stores a delivery without states.
+func (w *world) message(to presence.ServerName) *message {
+	w.next++
+	d := &message{
+		index: len(w.messages) + 1, sequence: w.next,
+		to: presence.MustUserID(fmt.Sprintf("@reader%d:%s", w.rng.IntN(2), to)),
+	}
+	d.stored = time.Now().Round(0).Add(time.Duration(d.index)) // each at another time
+	w.messages = append(w.messages, d)
 	return d
 }
 
