@@ -43,8 +43,8 @@ func (s *Source) handle(ctx context.Context, m jetstream.Msg, until time.Time) e
 	return nil
 }
 
-// compare compares the place of a message with that of the one before. What another
-// process may have done in between, this one does not know.
+// compare notes what lies between a message and the one before it. What another process
+// may have done there, this one does not know.
 func (s *Source) compare(ctx context.Context, meta *jetstream.MsgMetadata) {
 	if meta.Sequence.Consumer != s.next {
 		s.known.forget()

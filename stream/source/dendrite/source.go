@@ -72,8 +72,10 @@ func New(from, to *nats.Conn, config Config, opts ...Option) (*Source, error) {
 	for _, name := range config.ServerNames {
 		s.isLocal[name] = true
 	}
-	s.to, err = newRouter(to, config, newStall(o.log, "publishing what "+config.stream()+" holds"))
-	return s, err
+	if s.to, err = newRouter(to, config, newStall(o.log, "publishing what "+config.stream()+" holds")); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func newStall(log *slog.Logger, what string) *wait.Stall {
