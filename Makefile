@@ -111,16 +111,25 @@ peers: build ## Measure other programs that do the same job, beside router-worke
 	cd integration/peers && $(GO) build -mod=mod -o ../../bin/watermill ./watermill && $(GO) build -mod=mod -o ../../bin/bare ./bare
 	bin/router-worker bench --recipients 1,10 --fan-in 0 --raw=false --latency=false --program watermill=bin/watermill --program bare=bin/bare
 
-$(BIN)/.python: $(PYTHON_DIR)/requirements.txt $(PYTHON_DIR)/pyproject.toml
-	@{ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' && $(PYTHON) -m venv --clear $(BIN)/python && \
-		$(PYTHON_BIN)/pip install -q -r $(PYTHON_DIR)/requirements.txt && \
-		$(PYTHON_BIN)/pip install -q --no-deps --no-build-isolation -e $(PYTHON_DIR); } || \
-		{ echo "COULD NOT INSTALL what the Python package is checked with (Python 3.10 or newer with venv, and $(PYTHON_DIR)/requirements.txt): nothing of it was checked" >&2; exit 1; }
-	@touch $@
+# An environment of Python packages: its file says that all of them are there in their versions.
+define environment
+$(BIN)/.$(1): $(PYTHON_DIR)/$(2) $(PYTHON_DIR)/pyproject.toml
+	@{ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' && $(PYTHON) -m venv --clear $(BIN)/$(1) && \
+		$(BIN)/$(1)/bin/pip install -q -r $(PYTHON_DIR)/$(2) && \
+		$(BIN)/$(1)/bin/pip install -q --no-deps --no-build-isolation -e $(PYTHON_DIR); } || \
+		{ echo "COULD NOT INSTALL $(PYTHON_DIR)/$(2) (with Python 3.10 or newer, and its venv): nothing was tested with it" >&2; exit 1; }
+	@touch $$@
+endef
+$(eval $(call environment,python,requirements.txt))
+$(eval $(call environment,synapse,requirements-synapse.txt))
 
 .PHONY: python
 python: $(BIN)/.python ## Check the Python package: format, lint, types, tests
 	cd $(PYTHON_DIR) && $(PYTHON_BIN)/ruff format --check . && $(PYTHON_BIN)/ruff check . && $(PYTHON_BIN)/mypy && $(PYTHON_BIN)/python -m pytest
+
+.PHONY: synapse
+synapse: $(BIN)/.synapse ## Test the Synapse module in a real Synapse
+	cd $(PYTHON_DIR) && $(BIN)/synapse/bin/python -m pytest synapse_tests
 
 .PHONY: tidy
 tidy: ## Bring go.mod and go.sum up to date, of the modules below integration too

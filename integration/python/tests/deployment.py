@@ -76,6 +76,11 @@ class Process:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def wait(self, seconds: float) -> int:
+        """Return the exit code of the process, which ends by itself."""
+        assert self._popen is not None
+        return self._popen.wait(seconds)
+
     def kill(self) -> None:
         if self._popen is not None:
             self._popen.kill()

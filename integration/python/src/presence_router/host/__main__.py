@@ -82,7 +82,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 async def _connect(arguments: argparse.Namespace) -> NATS:
     async def say(error: Exception) -> None:
-        log.warning("NATS: %s", error or type(error).__name__)
+        log.warning("NATS: %s", str(error) or type(error).__name__)
 
     return await nats.connect(
         arguments.url.split(","),
