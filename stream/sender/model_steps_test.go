@@ -130,6 +130,8 @@ func (w *world) step() {
 		clear(w.updates)
 		clear(w.madeUp)
 		w.note("epoch %d begins", w.epoch)
+	case w.rng.IntN(2) == 0:
+		w.restart()
 	default:
 		w.makeStreamAgain()
 	}
@@ -373,6 +375,33 @@ func (w *world) makeStreamAgain() {
 	clear(w.madeUp)
 	for _, d := range w.messages {
 		d.gone = true
+	}
+}
+
+// restart has the sender stop, and another one begin, which knows nothing.
+func (w *world) restart() {
+	w.t.Helper()
+	w.note("the sender stops, another one begins")
+	for _, a := range slices.Clone(w.underWay) {
+		if !a.begun {
+			w.box.Begin(a.ID, func() {})
+		}
+		w.endWith(a, []error{nil, errAnswer}[w.rng.IntN(2)])
+	}
+	w.acknowledge()
+	w.confirm(w.rng.IntN(2) == 0)
+	w.checkHeld()
+	w.box.Close()
+	w.box, w.pending = sender.NewOutbox(w.config, len(w.until)), nil
+	clear(w.ways)
+	clear(w.until)
+	for _, d := range w.messages {
+		d.held, d.let = false, false
+	}
+	for _, all := range w.sent {
+		for n := range all {
+			all[n].at = time.Time{}
+		}
 	}
 }
 
