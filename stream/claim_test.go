@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -23,26 +24,47 @@ const (
 	carol = "@carol:somewhere.org"
 )
 
+// A partition without a checkpoint starts at the oldest update or behind the newest one,
+// and stays there when it is claimed again.
 func TestWorkerWithoutCheckpointStarts(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		start stream.Start
-		first uint64
+		name     string
+		start    stream.Start
+		before   int // updates
+		purged   bool
+		restarts int
+		first    uint64
 	}{
-		{stream.Oldest, 1},
-		{stream.Newest, 4},
+		{"oldest", stream.Oldest, 3, false, 0, 1},
+		{"newest", stream.Newest, 3, false, 0, 4},
+		{"oldest, claimed again", stream.Oldest, 3, false, 1, 1},
+		{"newest, claimed again", stream.Newest, 3, false, 2, 4},
+		{"newest of none", stream.Newest, 0, false, 1, 1},
+		{"newest that is gone", stream.Newest, 3, true, 1, 4},
+		{"oldest that is gone", stream.Oldest, 3, true, 1, 4},
 	}
 	for _, tt := range tests {
-		t.Run(string(tt.start), func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, func(c *stream.Config) { c.Worker.Start = tt.start })
-			s.publishMany(t, 0, 3)
-			w := s.start(t, toEach(t, alice))
-			last := s.publishMany(t, 3, 2)
-			s.awaitPosition(t, last)
-			w.stop(t)
-			wantOnce(t, s.deliveries(t), tt.first, last, alice)
-			w.log.want(t, 1, `msg="partitions have no checkpoint"`, "partitions=1", "start="+string(tt.start))
+			s.publishMany(t, 0, tt.before)
+			if tt.purged {
+				if err := s.updatesStream(t).Purge(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for n := range tt.restarts + 1 {
+				w := s.start(t, toEach(t, alice))
+				if n == tt.restarts {
+					s.awaitPosition(t, s.publishMany(t, tt.before, 2))
+				}
+				w.stop(t)
+				starts := 1 - min(n, 1)
+				w.log.want(t, starts, `msg="partitions have no checkpoint"`, "partitions=1", "start="+string(tt.start))
+				w.log.want(t, 0, brokenLine)
+			}
+			wantOnce(t, s.deliveries(t), tt.first, uint64(tt.before)+2, alice) //nolint:gosec // Small and positive.
 		})
 	}
 }
@@ -278,6 +300,192 @@ func TestUnknownOutcomeOfClaim(t *testing.T) {
 			s.awaitPosition(t, last)
 			w.stop(t)
 			wantOnce(t, s.deliveries(t), 1, last, alice)
+		})
+	}
+}
+
+// A claim writes nothing unless it could read everything: what it cannot read does not count
+// as missing.
+func TestClaimThatCannotRead(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		prepare func(*testing.T, *site)
+		reads   int
+		want    uint64 // the update that the partition goes on behind
+	}{
+		{"no checkpoint", func(*testing.T, *site) {}, 1, 0},
+		{"a checkpoint", func(t *testing.T, s *site) {
+			t.Helper()
+			s.leaveCheckpoint(t, nil)
+		}, 2, 3},
+		{"a forged checkpoint", func(t *testing.T, s *site) {
+			t.Helper()
+			s.leaveCheckpoint(t, nil)
+			s.forge(t, s.subjects.Checkpoint(0), bob, 4)
+			s.awaitForged(t, 0)
+		}, 4, 3},
+		{"a forged checkpoint alone", func(t *testing.T, s *site) {
+			t.Helper()
+			s.forge(t, s.subjects.Checkpoint(0), bob, 4)
+			s.awaitForged(t, 0)
+		}, 2, 0},
+		{"updates stream made again", func(t *testing.T, s *site) {
+			t.Helper()
+			s.leaveCheckpoint(t, nil)
+			s.remakeUpdates(t)
+			s.publishMany(t, 10, 3)
+		}, 2, 0},
+		{"updates of another stream", func(t *testing.T, s *site) {
+			t.Helper()
+			s.leaveCheckpoint(t, func(c *wire.Checkpoint) { c.Created = c.Created.Add(-time.Second) })
+		}, 3, 3},
+	}
+	for _, tt := range tests {
+		for read := range tt.reads {
+			t.Run(fmt.Sprintf("%s, read %d", tt.name, read+1), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				tt.prepare(t, s)
+				testClaimThatCannotRead(t, s, read+1, tt.want)
+			})
+		}
+	}
+}
+
+// leaveCheckpoint stores a checkpoint behind three updates, as a worker left it that is
+// gone. change may be nil.
+func (s *site) leaveCheckpoint(t *testing.T, change func(*wire.Checkpoint)) {
+	t.Helper()
+	last := s.publishMany(t, 0, 3)
+	m, err := s.updatesStream(t).GetMsg(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := s.updatesStream(t).CachedInfo().Created
+	c := wire.Checkpoint{Epoch: created.UnixMilli(), Sequence: last, Time: m.Time, Created: created, Worker: "gone", Commit: "gone-1"}
+	if change != nil {
+		change(&c)
+	}
+	s.publishRaw(t, s.subjects.Checkpoint(0), string(wire.AppendCheckpoint(nil, c)), nats.Header{"Nats-Rollup": {"sub"}})
+}
+
+func testClaimThatCannotRead(t *testing.T, s *site, nth int, want uint64) {
+	t.Helper()
+	fault := &readFault{}
+	s.url = startProxy(t, s.url, &proxy{fromClient: fault.ask, fromServer: fault.answer})
+	w := s.newWorkerToAlice(t)
+	_, before := s.newestInPlace(t)
+	for _, garbled := range []bool{false, true} {
+		fault.set(nth, garbled)
+		if got, err := w.Claim(t.Context(), 0); err == nil {
+			t.Errorf("Claim = %+v with the answer garbled %t, want an error", got, garbled)
+		}
+		if left, after := s.newestInPlace(t); after != before {
+			t.Errorf("the claim with the answer garbled %t writes %s, want nothing", garbled, left)
+		}
+	}
+	fault.set(0, false)
+	if got, err := w.Claim(t.Context(), 0); err != nil || got.Sequence != want {
+		t.Errorf("Claim = %+v, %v, want it behind update %d", got, err, want)
+	}
+	if fault.seen < nth {
+		t.Errorf("a claim reads %d times, want at least %d", fault.seen, nth)
+	}
+}
+
+// newestInPlace returns the newest message in place of the checkpoint of partition 0, and
+// its sequence, 0 for none.
+func (s *site) newestInPlace(t *testing.T) ([]byte, uint64) {
+	t.Helper()
+	m, err := s.deliveriesStream(t).GetLastMsgForSubject(t.Context(), s.subjects.Checkpoint(0))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Data, m.Sequence
+}
+
+// readFault has one of the single messages that a worker reads come to an error: the server
+// is asked for one of another stream, or its answer is garbled.
+type readFault struct {
+	mu      sync.Mutex
+	nth     int // of the reads, 0 for none
+	garbled bool
+	seen    int
+	inbox   []byte
+}
+
+func (f *readFault) set(nth int, garbled bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nth, f.garbled, f.seen, f.inbox = nth, garbled, 0, nil
+}
+
+func (f *readFault) ask(frame []byte) ([]byte, verdict) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !bytes.HasPrefix(frame, []byte("PUB $JS.API.STREAM.MSG.GET.")) {
+		return frame, pass
+	}
+	f.seen++
+	switch {
+	case f.seen != f.nth:
+	case f.garbled:
+		f.inbox = bytes.Clone(bytes.Fields(frame)[2])
+	default:
+		frame = bytes.Replace(frame, []byte("GET.PRESENCE_"), []byte("GET.ABSENCE__"), 1)
+	}
+	return frame, pass
+}
+
+func (f *readFault) answer(frame []byte) ([]byte, verdict) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fields := bytes.Fields(frame); f.inbox != nil && len(fields) > 1 && bytes.Equal(fields[1], f.inbox) {
+		f.inbox = nil
+		return bytes.Replace(frame, []byte(`{"type":`), []byte(`["type":`), 1), pass
+	}
+	return frame, pass
+}
+
+// A claim waits out the time for which replicas remember a batch, whatever the server says
+// of the batch that its checkpoint names, and never without replicas or a batch.
+func TestClaimPausesBehindABatch(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		replicas bool
+		batch    string
+		paused   bool
+	}{
+		{"a batch that the server does not know", true, "gone", true},
+		{"a batch without replicas", false, "gone", false},
+		{"no batch", true, "", false},
+		{"no batch and no replicas", false, "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.leaveCheckpoint(t, func(c *wire.Checkpoint) { c.Batch = tt.batch })
+			s.url = startProxy(t, s.url, &proxy{fromServer: func(frame []byte) ([]byte, verdict) {
+				if tt.replicas && bytes.Contains(frame, []byte(`"name":"PRESENCE_DELIVERIES"`)) {
+					frame = bytes.Replace(frame, []byte(`"num_replicas":1`), []byte(`"num_replicas":3`), 1)
+				}
+				return frame, pass
+			}})
+			w := s.newWorkerToAlice(t)
+			var paused []time.Duration
+			w.OnPause(func(d time.Duration) { paused = append(paused, d) })
+			if got, err := w.Claim(t.Context(), 0); err != nil || got.Sequence != 3 {
+				t.Errorf("Claim = %+v, %v, want it behind update 3", got, err)
+			}
+			if (len(paused) == 1) != tt.paused || len(paused) > 1 || tt.paused && paused[0] <= 10*time.Second {
+				t.Errorf("the claim pauses for %v, want that once for more than 10s %t", paused, tt.paused)
+			}
 		})
 	}
 }
