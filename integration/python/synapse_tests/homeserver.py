@@ -21,7 +21,7 @@ EVERYTHING = {"per_second": 10000, "burst_count": 10000}
 class Homeserver:
     """A Synapse of server name example.com; `config` is its `modules`."""
 
-    def __init__(self, directory: Path, modules: list[dict[str, Any]]) -> None:
+    def __init__(self, directory: Path, modules: list[dict[str, Any]], **environment: str) -> None:
         directory.mkdir()
         self.directory = directory
         self.port = _free_port()
@@ -33,7 +33,7 @@ class Homeserver:
         generate = Process([*command, "--generate-keys"], self._log)
         generate.start()
         generate.wait(BOUND)
-        self.process = Process(command, self._log)
+        self.process = Process(command, self._log, **environment)
 
     def _config(self, directory: Path, modules: list[dict[str, Any]]) -> dict[str, Any]:
         resources = [{"names": ["client"], "compress": False}]

@@ -22,9 +22,9 @@ OUTAGE = 4.0
 
 
 @contextmanager
-def synapse(directory: Path, url: str = "", **config: Any) -> Iterator[Homeserver]:
-    module = {"module": "presence_router.synapse.PresenceRouter", "config": {"url": url, **config}}
-    homeserver = Homeserver(directory / "synapse", [module] if url else [])
+def synapse(directory: Path, url: str = "", **environment: str) -> Iterator[Homeserver]:
+    module: dict[str, Any] = {"module": "presence_router.synapse.PresenceRouter", "config": {"url": url}}
+    homeserver = Homeserver(directory / "synapse", [module] if url else [], **environment)
     try:
         homeserver.start()
         yield homeserver
@@ -108,9 +108,9 @@ def test_presence_does_not_reach_him_without_the_module(tmp_path: Path) -> None:
         assert bob.user_id not in alice.sync(3.0)
 
 
-def test_synapse_that_starts_before_nats(own_site: Site, tmp_path: Path) -> None:
+def test_synapse_that_starts_before_nats_on_the_other_reactor(own_site: Site, tmp_path: Path) -> None:
     own_site.server.process.kill()
-    with synapse(tmp_path, own_site.url) as homeserver:
+    with synapse(tmp_path, own_site.url, SYNAPSE_ASYNC_IO_REACTOR="1") as homeserver:
         alice, bob = homeserver.register("alice"), homeserver.register("bob")
         alice.sync()
         assert bob.put("alone") < SLOW_MACHINE

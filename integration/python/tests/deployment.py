@@ -54,14 +54,15 @@ def wait_for(what: str, done: Callable[[], bool]) -> None:
 class Process:
     """A process that a test starts, stops for a while, kills and starts again."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(self, command: list[str], log: Path, **environment: str) -> None:
         self._command = command
+        self._environment = os.environ | environment
         self._log = log
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._popen = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._popen = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
 
     def check(self) -> None:
         assert self._popen is not None

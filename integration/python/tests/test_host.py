@@ -161,8 +161,9 @@ async def test_module_that_uses_all_of_the_host(shared_site: Site) -> None:
         altered = tuple(UserState(s.user_id, s.state, s.last_active_ts, status_msg="altered") for s in states)
         made_up = UserState(UserID("@made_up:example.com"), "offline")
         assert found == {ALICE: altered, DAVE: (*states, made_up)}, "what is no set ends the entries"
+        deadline = time.monotonic() + BOUND
         while UserID("@ticked:example.com") not in (seen := await sees(client, UserID("@send:example.com"))):
-            pass
+            assert time.monotonic() < deadline
         assert UserID("@watcher:example.com") in seen
         assert UserID("@mine:example.com") in seen
         assert UserID("@called_1:example.com") in seen

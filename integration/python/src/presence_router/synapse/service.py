@@ -117,7 +117,7 @@ class Service:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _connect(self) -> None:
-        """Connect; nats-py gives up if the first attempt fails, so try again."""
+        """Connect; what nats-py gives up at, such as a password that is refused, is tried again."""
         level = logging.WARNING
         while True:
             try:
