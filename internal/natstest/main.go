@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,10 +67,15 @@ func otherGoroutines() []string {
 
 // lingers reports whether a goroutine is one that nats-server 2.15 itself leaves
 // behind, now and then, when it is shut down in the middle of something: the setup
-// of a stream's source ends half a minute later, the flusher of a store never.
+// of a stream's source ends half a minute later; the flushers of a store, and the clock
+// that stores share, never.
 func lingers(stack string) bool {
-	return strings.Contains(stack, "server.(*stream).trySetupSourceConsumer") ||
-		strings.Contains(stack, "server.(*msgBlock).flushLoop")
+	return slices.ContainsFunc([]string{
+		"server.(*stream).trySetupSourceConsumer",
+		"server.(*msgBlock).flushLoop",
+		"server.(*fileStore).flushStreamStateLoop",
+		"server/ats.Register",
+	}, func(at string) bool { return strings.Contains(stack, at) })
 }
 
 func allStacks() string {
