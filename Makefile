@@ -22,7 +22,7 @@ BASE ?=
 FUZZTIME ?= 10s
 RACE_TIMEOUT ?= 30m
 # The packages that mutants makes changes in, with the least part in percent that tests must find.
-MUTANTS ?= ./routing ./routing/presence ./stream/wire ./stream/internal/... ./internal/fault ./internal/plural
+MUTANTS ?= ./routing ./routing/presence ./stream/wire ./stream/internal/assignment ./stream/internal/wait ./internal/fault ./internal/plural
 MUTANTS_LEAST ?= 96
 FAULT_SEED ?= 1
 FAULT_DURATION ?= 10m

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/presence-router/presence-router/internal/natstest"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -22,7 +22,7 @@ import (
 // query.
 func BenchmarkQueries(b *testing.B) {
 	server := natstest.StartProcess(b, natstest.ProcessOptions{Binary: binaries.natsServer})
-	bench := newPipelineBench(b, server.URL(), stream.Memory, benchRoutes(10, 10))
+	bench := newPipelineBench(b, server.URL(), topology.Memory, benchRoutes(10, 10))
 	bench.serve(b)
 	startEcho(b, server.URL())
 	state, err := wire.DecodeUpdate(benchUpdate(benchUser(7), 7), 1, 64<<10)

@@ -8,7 +8,7 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/modules/broadcast"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -23,7 +23,7 @@ func BenchmarkSendOnlinePresence(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	bench := newRouterBench(b, server.URL(), stream.File, router)
+	bench := newRouterBench(b, server.URL(), topology.File, router)
 	bench.publish(b, users, func(i int) (string, []byte) {
 		return fmt.Sprintf("presence.update.example%%2Ecom.user%d", i), benchUpdate(benchUser(i), i)
 	})

@@ -12,8 +12,8 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/sender"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -81,7 +81,7 @@ type senderBench struct{ *pipelineBench }
 func newSenderBench(b *testing.B) senderBench {
 	b.Helper()
 	server := natstest.StartProcess(b, natstest.ProcessOptions{Binary: binaries.natsServer})
-	return senderBench{newPipelineBench(b, server.URL(), stream.Memory, benchRoutes(1, 0))}
+	return senderBench{newPipelineBench(b, server.URL(), topology.Memory, benchRoutes(1, 0))}
 }
 
 // commit stores n deliveries of one state each, the users and the destinations in turn.

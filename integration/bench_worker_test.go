@@ -13,6 +13,7 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // pipelineBench is a worker in the process of the benchmark, its streams, and a
@@ -24,7 +25,7 @@ type pipelineBench struct {
 	worker *stream.Worker
 }
 
-func newPipelineBench(b *testing.B, url string, storage stream.Storage, routes []static.Route) *pipelineBench {
+func newPipelineBench(b *testing.B, url string, storage topology.Storage, routes []static.Route) *pipelineBench {
 	b.Helper()
 	router, err := static.New(static.Config{Routes: routes})
 	if err != nil {
@@ -33,11 +34,11 @@ func newPipelineBench(b *testing.B, url string, storage stream.Storage, routes [
 	return newRouterBench(b, url, storage, router)
 }
 
-func newRouterBench(b *testing.B, url string, storage stream.Storage, router routing.Router) *pipelineBench {
+func newRouterBench(b *testing.B, url string, storage topology.Storage, router routing.Router) *pipelineBench {
 	b.Helper()
 	config := stream.Config{
 		ServerNames: []presence.ServerName{presence.MustServerName("example.com")},
-		Streams:     stream.DefaultStreamsConfig(),
+		Streams:     topology.DefaultConfig(),
 		Worker:      stream.DefaultWorkerConfig(),
 	}
 	config.Streams.Storage = storage
@@ -52,7 +53,7 @@ func newRouterBench(b *testing.B, url string, storage stream.Storage, router rou
 		b.Fatal(err)
 	}
 	bench := &pipelineBench{nc: nc, js: natstest.JetStream(b, nc), config: config, worker: worker}
-	topology, err := stream.NewTopology(bench.js, config.Streams)
+	topology, err := topology.New(bench.js, config.Streams)
 	if err != nil {
 		b.Fatal(err)
 	}

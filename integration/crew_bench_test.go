@@ -14,6 +14,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -83,19 +84,19 @@ func (c *crew) remove() *workerProcess {
 
 // awaitShares waits until the workers of the crew, and nobody else, have all
 // partitions, each as many as every other or one more.
-func (c *crew) awaitShares() stream.Status {
+func (c *crew) awaitShares() status.Status {
 	c.t.Helper()
-	var status stream.Status
+	var found status.Status
 	c.eventually(fmt.Sprintf("share of each of %d workers", len(c.workers)), func(ctx context.Context) (err error) {
-		if status, err = stream.ReadStatus(ctx, c.nc, c.subjects.Prefix()); err != nil {
+		if found, err = status.Read(ctx, c.nc, c.subjects.Prefix()); err != nil {
 			return err
 		}
-		return c.shared(status)
+		return c.shared(found)
 	})
-	return status
+	return found
 }
 
-func (c *crew) shared(status stream.Status) error {
+func (c *crew) shared(status status.Status) error {
 	shares := make(map[string]int)
 	for _, p := range status.Partitions {
 		if p.Owner == "" || p.Owner != p.CommittedBy {
@@ -119,7 +120,7 @@ func (c *crew) awaitProgress() {
 	c.t.Helper()
 	before := c.awaitShares()
 	c.eventually("commit of every partition", func(ctx context.Context) error {
-		now, err := stream.ReadStatus(ctx, c.nc, c.subjects.Prefix())
+		now, err := status.Read(ctx, c.nc, c.subjects.Prefix())
 		if err != nil {
 			return err
 		}
@@ -173,7 +174,7 @@ func (c *crew) longestPause(since moment, partitions []int) time.Duration {
 }
 
 // moved returns the partitions that have another owner.
-func moved(before, after stream.Status) []int {
+func moved(before, after status.Status) []int {
 	var numbers []int
 	for i, p := range after.Partitions {
 		if p.Owner != before.Partitions[i].Owner {

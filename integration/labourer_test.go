@@ -13,6 +13,7 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // testimony, in the environment, has this test binary run as a worker whose router
@@ -85,7 +86,7 @@ func runLabourer() error {
 	}
 	config := stream.Config{
 		ServerNames: []presence.ServerName{presence.MustServerName("example.com")},
-		Streams:     stream.DefaultStreamsConfig(), Worker: stream.DefaultWorkerConfig(),
+		Streams:     topology.DefaultConfig(), Worker: stream.DefaultWorkerConfig(),
 	}
 	config.Worker.ID = os.Getenv("ROUTER_WORKER_WORKER_ID")
 	worker, err := stream.NewWorker(nc, dispatcher, config, stream.WithLogger(log))

@@ -15,7 +15,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -126,8 +126,8 @@ func (c *crew) awaitDone() {
 	ctx, cancel := context.WithTimeout(c.t.Context(), bound)
 	defer cancel()
 	for {
-		status, err := stream.ReadStatus(ctx, c.nc, c.subjects.Prefix())
-		pending := slices.ContainsFunc(status.Partitions, func(p stream.PartitionStatus) bool { return p.Pending > 0 })
+		found, err := status.Read(ctx, c.nc, c.subjects.Prefix())
+		pending := slices.ContainsFunc(found.Partitions, func(p status.Partition) bool { return p.Pending > 0 })
 		if err == nil && !pending {
 			return
 		}

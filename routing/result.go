@@ -59,3 +59,22 @@ type routerSet uint64
 func (s routerSet) with(i int) routerSet { return s | 1<<i }
 func (s routerSet) has(i int) bool       { return s&(1<<i) != 0 }
 func (s routerSet) len() int             { return bits.OnesCount64(uint64(s)) }
+
+// NewestPerUser returns the last state of each user, in order. States a router made up
+// come last and count as the newest.
+func NewestPerUser(states []presence.UserState) []presence.UserState {
+	last := make(map[presence.UserID]int, len(states))
+	for i, s := range states {
+		last[s.UserID] = i
+	}
+	if len(last) == len(states) {
+		return states
+	}
+	kept := make([]presence.UserState, 0, len(last))
+	for i, s := range states {
+		if last[s.UserID] == i {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}

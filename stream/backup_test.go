@@ -8,6 +8,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // storeOf returns the directory that holds a stream.
@@ -57,4 +58,4 @@ func (s *site) whileDown(t *testing.T, f func()) {
 	eventually(t, "reconnect", func() bool { return s.nc.FlushTimeout(time.Second) == nil })
 }
 
-func onFile(c *stream.Config) { c.Streams.Storage = stream.File }
+func onFile(c *stream.Config) { c.Streams.Storage = topology.File }

@@ -70,7 +70,7 @@ func TestServerGivesABatchUp(t *testing.T) {
 	wantOnce(t, s.deliveries(t), 1, last, all...)
 }
 
-// endBatch ends the batch that frame is a message of, as one does who leaves a gap.
+// batchpublish.End ends the batch that frame is a message of, as one does who leaves a gap.
 func (s *site) endBatch(t *testing.T, frame []byte) {
 	t.Helper()
 	reply, _, _ := strings.Cut(strings.Fields(string(frame))[2], ".1000.")

@@ -12,9 +12,11 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/presence-router/presence-router/stream/diagnosis"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/wait"
+	"github.com/presence-router/presence-router/stream/topology"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 const (
@@ -25,32 +27,37 @@ const (
 // care looks again and again what is wrong with the servers and the streams, says so,
 // and makes streams of copies again.
 type care struct {
-	diagnosis *diagnosis
-	topology  *Topology // nil if this worker makes no streams
+	diagnosis *diagnosis.Finder
+	subjects  wire.Subjects
+	topology  *topology.Streams // nil if this worker makes no streams
 	every     time.Duration
 	patience  time.Duration // with a stream that is missing
 	log       *slog.Logger
 	making    *wait.Stall
-	letters   *letterNotice
+	remind    func() // logs dead letters that a line is due about
 
-	known atomic.Pointer[[]Problem] // found last; nil before
+	known atomic.Pointer[[]diagnosis.Problem] // found last; nil before
 
 	// Of the goroutine in run alone.
 	outages map[string]*wait.Stall // by kind and stream
 	missing map[string]time.Time   // since when streams are, by name
 }
 
-func newCare(w *Worker, topology *Topology) *care {
+func newCare(w *Worker, topology *topology.Streams) (*care, error) {
+	looks, err := diagnosis.New(w.nc, w.config.Streams.Prefix, w.diagnosisOptions()...)
+	if err != nil {
+		return nil, err
+	}
 	c := &care{
-		diagnosis: &diagnosis{nc: w.nc, js: w.js, subjects: w.subjects, states: w.config.Streams.State.Enabled},
-		every:     min(careInterval, w.config.Worker.TTL), patience: makeAgainAfter * w.config.Worker.TTL,
-		log: w.options.log, making: wait.NewStall(w.options.log, "making a stream again"), letters: w.letters,
+		diagnosis: looks, subjects: w.subjects,
+		every: min(careInterval, w.config.Worker.TTL), patience: makeAgainAfter * w.config.Worker.TTL,
+		log: w.options.log, making: wait.NewStall(w.options.log, "making a stream again"), remind: w.commits.Remind,
 		outages: make(map[string]*wait.Stall), missing: make(map[string]time.Time),
 	}
 	if w.config.Worker.Topology {
 		c.topology = topology
 	}
-	return c
+	return c, nil
 }
 
 // run looks until ctx ends. Nothing is known afterwards.
@@ -62,7 +69,7 @@ func (c *care) run(ctx context.Context) {
 		select {
 		case <-due.C:
 			c.look(ctx)
-			c.letters.tell()
+			c.remind()
 		case <-ctx.Done():
 			return
 		}
@@ -78,35 +85,37 @@ func (c *care) end() {
 }
 
 func (c *care) look(ctx context.Context) {
-	found := c.diagnosis.look(ctx)
-	if ended(ctx) {
+	found := c.diagnosis.Look(ctx)
+	if wait.Ended(ctx) {
 		return
 	}
 	before := c.problems()
-	c.known.Store(&found.problems)
-	c.tell(before, found.problems)
+	c.known.Store(&found.Problems)
+	c.tell(before, found.Problems)
 	c.makeAgain(ctx, found)
 }
 
 // tell logs problems that are new, those that last, and those that are over. That there
 // is no connection is logged as such.
-func (c *care) tell(before, now []Problem) {
-	lasts := func(p Problem) bool { return slices.ContainsFunc(before, p.alike) }
+func (c *care) tell(before, now []diagnosis.Problem) {
+	lasts := func(p diagnosis.Problem) bool { return slices.ContainsFunc(before, alike(p)) }
 	for _, p := range now {
-		if p.Kind != NotConnected && (p.Stops || !lasts(p)) {
+		if p.Kind != diagnosis.NotConnected && (p.Stops || !lasts(p)) {
 			c.outage(p).Failed(p)
 		}
 	}
 	for _, p := range before {
-		if p.Kind != NotConnected && !slices.ContainsFunc(now, p.alike) {
+		if p.Kind != diagnosis.NotConnected && !slices.ContainsFunc(now, alike(p)) {
 			c.outage(p).Ended()
 		}
 	}
 }
 
-func (p Problem) alike(other Problem) bool { return p.Kind == other.Kind && p.Stream == other.Stream }
+func alike(p diagnosis.Problem) func(diagnosis.Problem) bool {
+	return func(other diagnosis.Problem) bool { return p.Kind == other.Kind && p.Stream == other.Stream }
+}
 
-func (c *care) outage(p Problem) *wait.Stall {
+func (c *care) outage(p diagnosis.Problem) *wait.Stall {
 	key := string(p.Kind) + " " + p.Stream
 	outage := c.outages[key]
 	if outage == nil {
@@ -123,13 +132,13 @@ func (c *care) outage(p Problem) *wait.Stall {
 // makeAgain makes streams again that hold copies alone and have been missing for a while:
 // until they are there, what is to be copied grows old. The others are for a person to
 // make, or to restore.
-func (c *care) makeAgain(ctx context.Context, found findings) {
+func (c *care) makeAgain(ctx context.Context, found diagnosis.Findings) {
 	origins := map[string]string{
-		c.diagnosis.subjects.DeadStream():  c.diagnosis.subjects.DeliveriesStream(),
-		c.diagnosis.subjects.StateStream(): c.diagnosis.subjects.UpdatesStream(),
+		c.subjects.DeadStream():  c.subjects.DeliveriesStream(),
+		c.subjects.StateStream(): c.subjects.UpdatesStream(),
 	}
 	for name, origin := range origins {
-		missing := slices.ContainsFunc(found.problems, func(p Problem) bool { return p.Kind == StreamMissing && p.Stream == name })
+		missing := slices.ContainsFunc(found.Problems, func(p diagnosis.Problem) bool { return p.Kind == diagnosis.StreamMissing && p.Stream == name })
 		since, known := c.missing[name]
 		switch {
 		case !missing:
@@ -137,7 +146,7 @@ func (c *care) makeAgain(ctx context.Context, found findings) {
 			c.making.Forget(name)
 		case !known:
 			c.missing[name] = time.Now()
-		case c.topology != nil && found.streams[origin] != nil && time.Since(since) >= c.patience:
+		case c.topology != nil && found.Streams[origin] != nil && time.Since(since) >= c.patience:
 			c.missing[name] = time.Now() // The next try comes as late.
 			c.make(ctx, name)
 		}
@@ -145,9 +154,9 @@ func (c *care) makeAgain(ctx context.Context, found findings) {
 }
 
 func (c *care) make(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jsapi.Timeout)
 	defer cancel()
-	if err := c.topology.makeStream(ctx, name); err != nil {
+	if err := c.topology.MakeStream(ctx, name); err != nil {
 		c.making.FailedFor(name, err)
 		return
 	}
@@ -156,7 +165,7 @@ func (c *care) make(ctx context.Context, name string) {
 }
 
 // problems returns what was found last.
-func (c *care) problems() []Problem {
+func (c *care) problems() []diagnosis.Problem {
 	if c == nil {
 		return nil
 	}
@@ -170,7 +179,7 @@ func (c *care) problems() []Problem {
 func (c *care) waiting() error {
 	var errs []error
 	for _, p := range c.problems() {
-		if p.Stops && p.Kind != NotConnected {
+		if p.Stops && p.Kind != diagnosis.NotConnected {
 			errs = append(errs, p)
 		}
 	}
@@ -180,10 +189,10 @@ func (c *care) waiting() error {
 // explain returns err with the problem before it that was found last and explains it,
 // if err itself leaves open what is wrong.
 func (c *care) explain(err error) error {
-	if err == nil || !ambiguous(err) && !errors.Is(err, errNoStream) {
+	if err == nil || !diagnosis.Ambiguous(err) && !errors.Is(err, jsapi.ErrNoStream) {
 		return err
 	}
-	if p := about(c.problems(), err); p != nil {
+	if p := diagnosis.About(c.problems(), err); p != nil {
 		return fmt.Errorf("%w: %w", *p, err)
 	}
 	return err
@@ -192,41 +201,13 @@ func (c *care) explain(err error) error {
 // observeProblems tells which problems there are.
 func (w *Worker) observeProblems(_ context.Context, o metric.Int64Observer) error {
 	if !w.nc.IsConnected() {
-		o.Observe(1, metric.WithAttributes(attribute.String("problem", string(NotConnected)), attribute.String("stream", "")))
+		o.Observe(1, metric.WithAttributes(attribute.String("problem", string(diagnosis.NotConnected)), attribute.String("stream", "")))
 		return nil
 	}
 	for _, p := range w.care.Load().problems() {
-		if p.Kind != NotConnected {
+		if p.Kind != diagnosis.NotConnected {
 			o.Observe(1, metric.WithAttributes(attribute.String("problem", string(p.Kind)), attribute.String("stream", p.Stream)))
 		}
 	}
 	return nil
-}
-
-// makeStream makes the stream of that name as it is configured, with no fewer replicas
-// than the others have.
-func (t *Topology) makeStream(ctx context.Context, name string) error {
-	d, err := t.divided(ctx)
-	if err != nil {
-		return err
-	}
-	replicas, at := 1, -1
-	all := t.streams(d.stored)
-	for i, want := range all {
-		if want.Name == name {
-			at = i
-		}
-		have, err := t.existing(ctx, want.Name)
-		if err != nil {
-			return err
-		}
-		if have != nil {
-			replicas = max(replicas, have.Config.Replicas)
-		}
-	}
-	if at < 0 {
-		return fmt.Errorf("stream %s: %w", name, jetstream.ErrStreamNotFound)
-	}
-	_, err = t.startStream(ctx, all[at], replicas)
-	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -34,7 +35,7 @@ func TestDeadLettersOutliveTheirStream(t *testing.T) {
 	if m := collect(t, reader); m.values[gauge] != 0 {
 		t.Errorf("%s is %d, want none", gauge, m.values[gauge])
 	}
-	status := s.awaitStatus(t, "dead letter", func(status stream.Status) bool { return len(status.DeadLetters) > 0 })
+	status := s.awaitStatus(t, "dead letter", func(status status.Status) bool { return len(status.DeadLetters) > 0 })
 	if status.DeadLetters[wire.Malformed] != 1 {
 		t.Errorf("dead letters are %v, want the one that is malformed", status.DeadLetters)
 	}

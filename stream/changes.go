@@ -1,6 +1,11 @@
 package stream
 
-import "time"
+import (
+	"time"
+
+	"github.com/presence-router/presence-router/stream/internal/checkpoint"
+	"github.com/presence-router/presence-router/stream/internal/claim"
+)
 
 // changes is what has become of a worker's partitions since it told so last, for one
 // line of log about many partitions.
@@ -13,14 +18,14 @@ type changes struct {
 
 func newChanges() changes { return changes{from: make(map[string]int)} }
 
-func (c *changes) claimed(claimed claim) {
+func (c *changes) claimed(claimed claim.Claim) {
 	c.begun++
-	switch claimed.before {
+	switch claimed.Before {
 	case "":
 		c.fresh++
-	case repartitioner: // Nobody has had it yet.
+	case checkpoint.Repartitioner: // Nobody has had it yet.
 	default:
-		c.from[claimed.before]++
+		c.from[claimed.Before]++
 	}
 }
 

@@ -8,12 +8,13 @@ import (
 	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 func TestDefaultConfigIsValid(t *testing.T) {
 	t.Parallel()
 	c := testConfig()
-	c.Streams, c.Worker = stream.DefaultStreamsConfig(), stream.DefaultWorkerConfig()
+	c.Streams, c.Worker = topology.DefaultConfig(), stream.DefaultWorkerConfig()
 	if err := c.Validate(); err != nil {
 		t.Errorf("Validate() = %v, want nil", err)
 	}
@@ -26,12 +27,12 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 		change func(*stream.Config)
 	}{
 		{"lowest", func(c *stream.Config) {
-			c.Streams = stream.StreamsConfig{
-				Prefix: "p", Replicas: 1, Storage: stream.File, Partitions: 1,
-				Updates:    stream.UpdatesConfig{MaxAge: time.Minute, MaxBytes: 1 << 20, MaxUpdateBytes: 256},
-				Deliveries: stream.DeliveriesConfig{MaxAge: time.Second, MaxBytes: 1 << 20, MaxDeliveryBytes: 1 << 10, Shards: 1},
-				Dead:       stream.DeadConfig{MaxAge: time.Minute, MaxBytes: 1 << 20},
-				State:      stream.StateConfig{MaxAge: time.Minute, MaxBytes: 1 << 20},
+			c.Streams = topology.Config{
+				Prefix: "p", Replicas: 1, Storage: topology.File, Partitions: 1,
+				Updates:    topology.UpdatesConfig{MaxAge: time.Minute, MaxBytes: 1 << 20, MaxUpdateBytes: 256},
+				Deliveries: topology.DeliveriesConfig{MaxAge: time.Second, MaxBytes: 1 << 20, MaxDeliveryBytes: 1 << 10, Shards: 1},
+				Dead:       topology.DeadConfig{MaxAge: time.Minute, MaxBytes: 1 << 20},
+				State:      topology.StateConfig{MaxAge: time.Minute, MaxBytes: 1 << 20},
 			}
 			c.Worker = stream.WorkerConfig{
 				Batch: 1, RouterTimeout: time.Millisecond, Start: stream.Oldest, CheckpointInterval: 10 * time.Millisecond,
@@ -41,12 +42,12 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 		}},
 		{"highest", func(c *stream.Config) {
 			year := 366 * 24 * time.Hour
-			c.Streams = stream.StreamsConfig{
-				Prefix: "abcdefghijklmnopqrstuvwxyz_-0123", Replicas: 5, Storage: stream.Memory, Partitions: 256,
-				Updates:    stream.UpdatesConfig{MaxAge: year, MaxBytes: -1, MaxUpdateBytes: 256 << 10},
-				Deliveries: stream.DeliveriesConfig{MaxAge: year, MaxBytes: -1, MaxDeliveryBytes: 768 << 10, Shards: 4096},
-				Dead:       stream.DeadConfig{MaxAge: year, MaxBytes: -1},
-				State:      stream.StateConfig{MaxAge: year, MaxBytes: -1},
+			c.Streams = topology.Config{
+				Prefix: "abcdefghijklmnopqrstuvwxyz_-0123", Replicas: 5, Storage: topology.Memory, Partitions: 256,
+				Updates:    topology.UpdatesConfig{MaxAge: year, MaxBytes: -1, MaxUpdateBytes: 256 << 10},
+				Deliveries: topology.DeliveriesConfig{MaxAge: year, MaxBytes: -1, MaxDeliveryBytes: 768 << 10, Shards: 4096},
+				Dead:       topology.DeadConfig{MaxAge: year, MaxBytes: -1},
+				State:      topology.StateConfig{MaxAge: year, MaxBytes: -1},
 			}
 			c.Worker = stream.WorkerConfig{
 				ID: "azAZ09_-", Batch: 4096, RouterTimeout: 10 * time.Minute, Start: stream.Newest, CheckpointInterval: time.Minute,

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
@@ -39,7 +39,7 @@ func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Opt
 			err = fmt.Errorf("%w: %w", err, syscall.ECONNREFUSED) // which nats.go says nothing of
 		}
 		err = fmt.Errorf("connect to NATS at %s: %w", redacted(url), err)
-		if permanent(err) {
+		if jsapi.Classify(err) == jsapi.Final {
 			return nil, err
 		}
 		waiting.Failed(err)
@@ -56,7 +56,7 @@ func connectOptions(log *slog.Logger) []nats.Option {
 	away := wait.NewOutage(log, "disconnected from NATS", "reconnected to NATS")
 	return []nats.Option{
 		nats.Name("presence-router"),
-		nats.Timeout(apiTimeout),
+		nats.Timeout(jsapi.Timeout),
 		nats.MaxReconnects(-1),
 		nats.ReconnectBufSize(-1),
 		nats.CustomReconnectDelay(func(int) time.Duration { return wait.LongestPause / 4 }),
@@ -77,47 +77,15 @@ func connectOptions(log *slog.Logger) []nats.Option {
 	}
 }
 
-// permanent reports whether trying to connect again is of no use.
-func permanent(err error) bool {
-	for _, final := range []error{
-		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
-		nats.ErrNkeysNotSupported, nats.ErrSecureConnRequired, nats.ErrSecureConnWanted,
-	} {
-		if errors.Is(err, final) {
-			return true
-		}
-	}
-	return false
-}
-
 // checkServer returns an error wrapping ErrServerVersion where the server lacks
 // what the router needs, and closes the connection then.
 func checkServer(nc *nats.Conn) error {
-	if atLeast(nc.ConnectedServerVersion(), MinServerVersion) {
+	if jsapi.AtLeast(nc.ConnectedServerVersion(), MinServerVersion) {
 		return nil
 	}
 	defer nc.Close()
 	return fmt.Errorf("%w: %s has version %s, %s or newer is needed",
 		ErrServerVersion, nc.ConnectedAddr(), nc.ConnectedServerVersion(), MinServerVersion)
-}
-
-// atLeast compares major, minor and patch; what follows a dash does not count.
-func atLeast(version, lowest string) bool {
-	have, want := numbers(version), numbers(lowest)
-	for i := range want {
-		if have[i] != want[i] {
-			return have[i] > want[i]
-		}
-	}
-	return true
-}
-
-func numbers(version string) (parts [3]int) {
-	version, _, _ = strings.Cut(version, "-")
-	for i, part := range strings.SplitN(version, ".", len(parts)) {
-		parts[i], _ = strconv.Atoi(part) // What is no number counts as 0.
-	}
-	return parts
 }
 
 // redacted returns url without user names and passwords.

@@ -3,11 +3,8 @@ package stream_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
-	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/presence-router/presence-router/internal/natstest"
@@ -84,81 +81,6 @@ func TestClaimWaitsForTheHolder(t *testing.T) {
 	want(2*ttl+3*time.Millisecond, true) // It does not give it up in time.
 }
 
-// A partition may be another worker's once every unit of it is committed, and no sooner.
-func TestDrainWaitsForEveryUnit(t *testing.T) {
-	t.Parallel()
-	for staged := range 3 {
-		t.Run(fmt.Sprintf("%d staged", staged), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { drainWith(t, staged) })
-		})
-	}
-}
-
-func drainWith(t *testing.T, staged int) {
-	t.Helper()
-	d, err := stream.NewDraining(t.Context(), staged)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var drained bool
-	go func() {
-		if err := d.Drain(t.Context()); err != nil {
-			t.Errorf("Drain = %v, want nil", err)
-		}
-		drained = true
-	}()
-	for left := staged + 1; left > 0; left-- { // The last one says only that it is.
-		synctest.Wait()
-		if drained {
-			t.Fatalf("drained with %d of %d units left", left, staged+1)
-		}
-		d.Commit()
-	}
-	synctest.Wait()
-	if !drained {
-		t.Error("not drained though every unit is committed")
-	}
-}
-
-// Once a partition is lost, an ingester sends no unit that was staged before: one that
-// was to be committed first may be missing.
-func TestUnitsOfALostPartitionAreDropped(t *testing.T) {
-	t.Parallel()
-	d, err := stream.NewDraining(t.Context(), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if partitions, units := d.Lose(t.Context()); partitions != 0 || units != 0 {
-		t.Errorf("%d partitions with %d units are to be committed, want none", partitions, units)
-	}
-}
-
-// The position that is committed with a unit is not an older one that is renewed.
-func TestRenewedPositionDoesNotGoBack(t *testing.T) {
-	t.Parallel()
-	if got := stream.Renew(2); got != 2 {
-		t.Errorf("position %d is committed, want 2", got)
-	}
-}
-
-// A reader hands nothing on once its session has ended: a message may be missing before
-// the one that comes.
-func TestReaderHandsNothingOnAfterTheEnd(t *testing.T) {
-	t.Parallel()
-	const updates = 50
-	s := newSite(t)
-	s.publishMany(t, 0, updates)
-	messages := natstest.Stored(t, s.js, s.subjects.UpdatesStream(), s.subjects.StoredUpdates())
-	ended, end := context.WithCancel(t.Context())
-	end()
-	for ctx, want := range map[context.Context]int{t.Context(): updates, ended: 0} {
-		if got, err := stream.ReadOn(ctx, messages); err != nil || got != want {
-			t.Errorf("the reader hands on %d updates, %v, want %d", got, err, want)
-		}
-	}
-}
-
 // An update that is half done may be of a batch with others: those that have it already
 // still get the others.
 func TestHalfDoneUpdateOfABatch(t *testing.T) {
@@ -201,62 +123,6 @@ func TestAnswerThatWasCutShortDoesNotCount(t *testing.T) {
 	for range 20 { // A unit that is ready may be staged or not, as it happens.
 		if found, err := w.CarryOn(ended, messages, presence.UserID{}, 0); !errors.Is(err, context.Canceled) {
 			t.Fatalf("a worker that ends has %d deliveries ready, and %v, want no unit", len(found), err)
-		}
-	}
-}
-
-// A session ends when no update is handed on any more.
-func TestSessionWaitsForTheUpdateInHand(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	s.publishMany(t, 0, 1)
-	w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
-	ctx, end := context.WithCancel(t.Context())
-	defer end()
-	inHand, release := make(chan struct{}), make(chan struct{})
-	ended := make(chan error, 1)
-	go func() { ended <- w.ReadSession(ctx, inHand, release) }()
-	await(t, inHand, "update")
-	end()
-	select {
-	case err := <-ended:
-		t.Errorf("the session ends with an update in hand: %v", err)
-	case <-time.After(200 * time.Millisecond):
-	}
-	close(release)
-	if err := await(t, ended, "end of the session"); !errors.Is(err, context.Canceled) {
-		t.Errorf("the session ends with %v, want that of its context", err)
-	}
-}
-
-// Both halves of a batch together are what it was, and each state and each dead letter goes
-// with its update.
-func TestCutBatch(t *testing.T) {
-	t.Parallel()
-	const updates = 4
-	var states []presence.UserState
-	var sequences []uint64
-	for i := range updates {
-		body := update(bob, i)
-		sequence := uint64(10 * (i + 1))
-		s, err := wire.DecodeUpdate([]byte(body), sequence, len(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		states, sequences = append(states, s), append(sequences, sequence)
-	}
-	for n := 1; n < updates; n++ {
-		parts := stream.Cut(states, []presence.UserID{presence.MustUserID(alice), presence.MustUserID(carol)}, n)
-		for i, want := range [][]uint64{sequences[:n], sequences[n:]} {
-			if !slices.Equal(parts[i].Updates, want) {
-				t.Errorf("cut behind %d: part %d is of updates %v, want %v", n, i, parts[i].Updates, want)
-			}
-			if !slices.Equal(parts[i].Letters, want) {
-				t.Errorf("cut behind %d: part %d has dead letters of updates %v, want %v", n, i, parts[i].Letters, want)
-			}
-			if each := map[string][]uint64{alice: want, carol: want}; !reflect.DeepEqual(parts[i].Recipients, each) {
-				t.Errorf("cut behind %d: part %d has %v, want %v", n, i, parts[i].Recipients, each)
-			}
 		}
 	}
 }

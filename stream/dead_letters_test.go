@@ -15,13 +15,13 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/deadletter"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-func (s *site) deadLetters(t *testing.T) *stream.DeadLetters {
+func (s *site) deadLetters(t *testing.T) *deadletter.Store {
 	t.Helper()
-	d, err := stream.NewDeadLetters(s.js, s.config.Streams.Prefix)
+	d, err := deadletter.NewStore(s.js, s.config.Streams.Prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,9 +29,9 @@ func (s *site) deadLetters(t *testing.T) *stream.DeadLetters {
 }
 
 // letters returns the dead letters that are kept with reason.
-func (s *site) letters(t *testing.T, reason wire.Reason) []stream.KeptLetter {
+func (s *site) letters(t *testing.T, reason wire.Reason) []deadletter.Kept {
 	t.Helper()
-	var kept []stream.KeptLetter
+	var kept []deadletter.Kept
 	eventually(t, "answer about the dead letters", func() bool {
 		kept = nil
 		for k, err := range s.deadLetters(t).All(t.Context(), reason) {
@@ -50,7 +50,7 @@ func (s *site) letters(t *testing.T, reason wire.Reason) []stream.KeptLetter {
 
 // awaitLetters waits until n dead letters, which are to be all, are committed and
 // kept: their stream follows the one of deliveries.
-func (s *site) awaitLetters(t *testing.T, n int) []stream.KeptLetter {
+func (s *site) awaitLetters(t *testing.T, n int) []deadletter.Kept {
 	t.Helper()
 	committed := 0
 	eventually(t, fmt.Sprintf("commit of %d dead letters", n), func() bool {
@@ -138,8 +138,8 @@ func TestDeadLetterThatIsTooLargeIsTruncated(t *testing.T) {
 	if !kept.Letter.Truncated || !bytes.HasPrefix([]byte(data), kept.Letter.Payload) || len(kept.Letter.Payload) < 500<<10 {
 		t.Errorf("letter holds %d bytes, truncated %t; want the beginning of the update", len(kept.Letter.Payload), kept.Letter.Truncated)
 	}
-	if _, err := s.deadLetters(t).Requeue(t.Context(), kept.ID); !errors.Is(err, stream.ErrTruncated) {
-		t.Errorf("Requeue of a truncated letter = %v, want %v", err, stream.ErrTruncated)
+	if _, err := s.deadLetters(t).Requeue(t.Context(), kept.ID); !errors.Is(err, deadletter.ErrTruncated) {
+		t.Errorf("Requeue of a truncated letter = %v, want %v", err, deadletter.ErrTruncated)
 	}
 	if left := s.letters(t, ""); len(left) != 1 {
 		t.Errorf("%d letters are left after that, want 1", len(left))
@@ -148,7 +148,7 @@ func TestDeadLetterThatIsTooLargeIsTruncated(t *testing.T) {
 
 // withLetters returns a site whose worker has stopped, with two malformed updates
 // and one of a router that failed.
-func withLetters(t *testing.T) (*site, []stream.KeptLetter) {
+func withLetters(t *testing.T) (*site, []deadletter.Kept) {
 	t.Helper()
 	s := newSite(t)
 	failing := routerOf(t, func(_ context.Context, batch states) (answer, error) {
@@ -198,8 +198,8 @@ func TestDeadLettersGet(t *testing.T) {
 	if err != nil || string(got.Letter.Payload) != "2" || got.ID != kept[1].ID || !got.Kept.Equal(kept[1].Kept) {
 		t.Errorf("Get(%d) = %+v, %v, want %+v", kept[1].ID, got, err, kept[1])
 	}
-	if _, err := s.deadLetters(t).Get(t.Context(), 99); !errors.Is(err, stream.ErrNoDeadLetter) || !strings.Contains(err.Error(), "99") {
-		t.Errorf("Get(99) = %v, want %v", err, stream.ErrNoDeadLetter)
+	if _, err := s.deadLetters(t).Get(t.Context(), 99); !errors.Is(err, deadletter.ErrNotFound) || !strings.Contains(err.Error(), "99") {
+		t.Errorf("Get(99) = %v, want %v", err, deadletter.ErrNotFound)
 	}
 }
 
@@ -220,8 +220,8 @@ func TestDeadLettersRequeue(t *testing.T) {
 	if left := s.letters(t, ""); len(left) != 2 || left[0].ID != kept[1].ID {
 		t.Errorf("letters left are %v, want the other two", left)
 	}
-	if _, err := s.deadLetters(t).Requeue(t.Context(), kept[0].ID); !errors.Is(err, stream.ErrNoDeadLetter) {
-		t.Errorf("second Requeue = %v, want %v", err, stream.ErrNoDeadLetter)
+	if _, err := s.deadLetters(t).Requeue(t.Context(), kept[0].ID); !errors.Is(err, deadletter.ErrNotFound) {
+		t.Errorf("second Requeue = %v, want %v", err, deadletter.ErrNotFound)
 	}
 }
 
@@ -280,8 +280,8 @@ func TestDeadLettersWithoutStream(t *testing.T) {
 			t.Errorf("%s = %v, want an error that names the stream", name, err)
 		}
 	}
-	if _, err := stream.NewDeadLetters(s.js, "Bad Prefix"); err == nil {
-		t.Errorf("NewDeadLetters takes any prefix")
+	if _, err := deadletter.NewStore(s.js, "Bad Prefix"); err == nil {
+		t.Errorf("NewStore takes any prefix")
 	}
 }
 

@@ -13,11 +13,13 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/diagnosis"
+	"github.com/presence-router/presence-router/stream/status"
 )
 
 // wantProblem wants exactly one problem, of a kind and with every one of parts in its
 // text.
-func wantProblem(t *testing.T, problems []stream.Problem, kind stream.ProblemKind, parts ...string) {
+func wantProblem(t *testing.T, problems []diagnosis.Problem, kind diagnosis.Kind, parts ...string) {
 	t.Helper()
 	if len(problems) != 1 || problems[0].Kind != kind {
 		t.Fatalf("problems are %q, want one of kind %s", problems, kind)
@@ -29,9 +31,9 @@ func wantProblem(t *testing.T, problems []stream.Problem, kind stream.ProblemKin
 	}
 }
 
-func (s *site) diagnose(t *testing.T, opts ...stream.DiagnosisOption) []stream.Problem {
+func (s *site) diagnose(t *testing.T, opts ...diagnosis.Option) []diagnosis.Problem {
 	t.Helper()
-	problems, err := stream.Diagnose(t.Context(), s.nc, s.config.Streams.Prefix, opts...)
+	problems, err := diagnosis.Run(t.Context(), s.nc, s.config.Streams.Prefix, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +66,12 @@ func TestStatusWithAStreamMissing(t *testing.T) {
 			s.start(t, toEach(t, alice))
 			s.publishToAll(t, 0, 2)
 			s.publishRaw(t, s.subjects.Update(presence.MustUserID(bob)), "nonsense", nil)
-			s.awaitStatus(t, "dead letter", func(status stream.Status) bool { return len(status.DeadLetters) > 0 })
+			s.awaitStatus(t, "dead letter", func(status status.Status) bool { return len(status.DeadLetters) > 0 })
 			if err := s.js.DeleteStream(t.Context(), tt.stream); err != nil {
 				t.Fatal(err)
 			}
 			status := s.status(t)
-			wantProblem(t, status.Problems, stream.StreamMissing, "stream "+tt.stream+" is missing", tt.says)
+			wantProblem(t, status.Problems, diagnosis.StreamMissing, "stream "+tt.stream+" is missing", tt.says)
 			if warnings := status.Warnings(time.Hour); !slices.ContainsFunc(warnings, func(w string) bool {
 				return strings.HasPrefix(w, "Stream "+tt.stream+" is missing: ") && strings.HasSuffix(w, ".")
 			}) {
@@ -102,8 +104,8 @@ func TestDiagnosisWithoutStates(t *testing.T) {
 	if err := s.js.DeleteStream(t.Context(), s.subjects.StateStream()); err != nil {
 		t.Fatal(err)
 	}
-	wantProblem(t, s.diagnose(t), stream.StreamMissing, "PRESENCE_STATE")
-	if got := s.diagnose(t, stream.WithoutStates()); len(got) > 0 {
+	wantProblem(t, s.diagnose(t), diagnosis.StreamMissing, "PRESENCE_STATE")
+	if got := s.diagnose(t, diagnosis.WithoutStates()); len(got) > 0 {
 		t.Errorf("problems are %q, want none of a stream that is switched off", got)
 	}
 }
@@ -115,26 +117,26 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 	tests := []struct {
 		name string
 		harm func(*testing.T, *site)
-		kind stream.ProblemKind
+		kind diagnosis.Kind
 		want string
 	}{
 		{"server is gone", func(t *testing.T, s *site) {
 			t.Helper()
 			s.server.Shutdown()
 			eventually(t, "end of the connection", func() bool { return !s.nc.IsConnected() })
-		}, stream.NotConnected, "not connected to NATS"},
+		}, diagnosis.NotConnected, "not connected to NATS"},
 		{"JetStream is disabled", func(t *testing.T, s *site) {
 			t.Helper()
 			if err := s.server.DisableJetStream(); err != nil {
 				t.Fatal(err)
 			}
-		}, stream.JetStreamDisabled, "NATS answers and JetStream does not"},
+		}, diagnosis.JetStreamDisabled, "NATS answers and JetStream does not"},
 		{"stream is missing", func(t *testing.T, s *site) {
 			t.Helper()
 			if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
 				t.Fatal(err)
 			}
-		}, stream.StreamMissing, "stream PRESENCE_UPDATES is missing"},
+		}, diagnosis.StreamMissing, "stream PRESENCE_UPDATES is missing"},
 		{"no streams", func(t *testing.T, s *site) {
 			t.Helper()
 			for name := range s.js.StreamNames(t.Context()).Name() {
@@ -142,7 +144,7 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-		}, stream.StreamMissing, "none of the streams is there"},
+		}, diagnosis.StreamMissing, "none of the streams is there"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,12 +157,12 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 			if err == nil {
 				t.Fatal("an update is stored")
 			}
-			explained := stream.Explain(t.Context(), s.nc, s.config.Streams.Prefix, err)
-			p, ok := errors.AsType[stream.Problem](explained)
+			explained := diagnosis.Explain(t.Context(), s.nc, s.config.Streams.Prefix, err)
+			p, ok := errors.AsType[diagnosis.Problem](explained)
 			if !ok || !errors.Is(explained, err) {
 				t.Fatalf("Explain = %v, want a problem that wraps %v", explained, err)
 			}
-			wantProblem(t, []stream.Problem{p}, tt.kind, tt.want)
+			wantProblem(t, []diagnosis.Problem{p}, tt.kind, tt.want)
 		})
 	}
 }
@@ -172,7 +174,7 @@ func TestExplainLeavesAloneWhatSaysItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := errors.New("permission denied")
-	if got := stream.Explain(t.Context(), s.nc, s.config.Streams.Prefix, plain); got != plain { //nolint:errorlint // It is to be the same one.
+	if got := diagnosis.Explain(t.Context(), s.nc, s.config.Streams.Prefix, plain); got != plain { //nolint:errorlint // It is to be the same one.
 		t.Errorf("Explain = %v, want %v as it is", got, plain)
 	}
 }
@@ -186,19 +188,19 @@ func TestDiagnosisOfACluster(t *testing.T) {
 	s := newSiteOn(t, servers[0], config)
 	eventually(t, "all replicas", func() bool { return len(s.diagnose(t)) == 0 })
 	servers[2].Shutdown()
-	var found []stream.Problem
+	var found []diagnosis.Problem
 	eventually(t, "replicas that are away", func() bool {
 		found = s.diagnose(t)
-		return len(found) == 1 && found[0].Kind == stream.ReplicaAway
+		return len(found) == 1 && found[0].Kind == diagnosis.ReplicaAway
 	})
-	wantProblem(t, found, stream.ReplicaAway, "server "+servers[2].Options().Name+" is away, and with it 5 replicas of PRESENCE_UPDATES, ")
+	wantProblem(t, found, diagnosis.ReplicaAway, "server "+servers[2].Options().Name+" is away, and with it 5 replicas of PRESENCE_UPDATES, ")
 	if found[0].Stops {
 		t.Errorf("%q stops the router, want that it goes on", found[0])
 	}
 	servers[1].Shutdown()
 	eventually(t, "loss of the leaders", func() bool {
 		found = s.diagnose(t)
-		return len(found) > 0 && found[0].Stops && (found[0].Kind == stream.NoLeader || found[0].Kind == stream.JetStreamDisabled)
+		return len(found) > 0 && found[0].Stops && (found[0].Kind == diagnosis.NoLeader || found[0].Kind == diagnosis.JetStreamDisabled)
 	})
 	if !strings.Contains(found[0].Text, "leader") {
 		t.Errorf("the problem is %q, want that there is no leader", found[0])

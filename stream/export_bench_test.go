@@ -6,6 +6,9 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/presence-router/presence-router/stream/internal/batchpublish"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 )
 
 // OwnCommitter returns a function that commits one batch of deliveries and
@@ -14,17 +17,17 @@ func OwnCommitter(nc *nats.Conn, name string, deliveries int, data []byte) func(
 	checkpoint, attempts, revision := "checkpoint."+rand.Text(), 0, uint64(0)
 	return func(ctx context.Context) error {
 		attempts++
-		messages := make([]message, 0, deliveries)
+		messages := make([]batchpublish.Message, 0, deliveries)
 		for i := range deliveries {
-			messages = append(messages, message{
-				subject: "deliver.local.7.example%2Ecom.reader" + strconv.Itoa(i), data: data, source: "7/1-256",
+			messages = append(messages, batchpublish.Message{
+				Subject: "deliver.local.7.example%2Ecom.reader" + strconv.Itoa(i), Data: data, Source: "7/1-256",
 			})
 		}
-		batch := newAtomicBatch(nc, name, checkpoint+"-"+strconv.Itoa(attempts))
-		batch.add(messages)
-		result := <-batch.commit(ctx, []fencedCheckpoint{{subject: checkpoint, data: data, revision: revision}})
-		revision = result.last
-		return result.err
+		batch := batchpublish.NewAtomic(nc, name, checkpoint+"-"+strconv.Itoa(attempts))
+		batch.Add(messages)
+		result := <-batch.Commit(ctx, []batchpublish.Fenced{{Subject: checkpoint, Data: data, Revision: revision}})
+		revision = result.Last
+		return result.Err
 	}
 }
 
@@ -33,7 +36,7 @@ func OwnCommitter(nc *nats.Conn, name string, deliveries int, data []byte) func(
 func OwnGetter(nc *nats.Conn, name string, subjects []string) func(context.Context) (int, error) {
 	return func(ctx context.Context) (int, error) {
 		found := 0
-		for batch, err := range (directGet{nc: nc, stream: name}).batches(ctx, lastFor(subjects...)) {
+		for batch, err := range (jsapi.Direct{NC: nc, Stream: name}).Batches(ctx, jsapi.LastFor(subjects...)) {
 			if err != nil {
 				return found, err
 			}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -13,7 +14,7 @@ import (
 func UsersForStates(dispatcher *routing.Dispatcher) func(ctx context.Context, dst, request []byte) ([]byte, error) {
 	a := &answerer{
 		dispatcher: dispatcher, isLocal: func(presence.ServerName) bool { return true },
-		maxUpdate: DefaultStreamsConfig().Updates.MaxUpdateBytes, maxAnswer: 1 << 20,
+		maxUpdate: topology.DefaultConfig().Updates.MaxUpdateBytes, maxAnswer: 1 << 20,
 	}
 	return a.usersForStates
 }

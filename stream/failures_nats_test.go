@@ -7,6 +7,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // failuresOfNATS are those of servers and connections.
@@ -41,7 +42,7 @@ func failuresOfNATS() []failure {
 }
 
 func inFile(c *stream.Config) {
-	c.Streams.Storage = stream.File
+	c.Streams.Storage = topology.File
 	c.Streams.Deliveries.MaxBytes, c.Streams.Dead.MaxBytes, c.Streams.State.MaxBytes = -1, -1, -1 // or the server reserves them
 }
 

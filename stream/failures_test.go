@@ -17,6 +17,8 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/diagnosis"
+	"github.com/presence-router/presence-router/stream/status"
 )
 
 // documented is a row of the table of failures in docs/operating.md. What stands in
@@ -168,9 +170,9 @@ func (g *failing) says(t *testing.T, row documented) {
 // statusText is what router-worker status warns of, or fails with.
 func (g *failing) statusText(t *testing.T) string {
 	t.Helper()
-	status, err := stream.ReadStatus(t.Context(), g.nc, g.config.Streams.Prefix)
+	status, err := status.Read(t.Context(), g.nc, g.config.Streams.Prefix)
 	if err != nil {
-		return stream.Explain(t.Context(), g.nc, g.config.Streams.Prefix, err).Error()
+		return diagnosis.Explain(t.Context(), g.nc, g.config.Streams.Prefix, err).Error()
 	}
 	return strings.Join(status.Warnings(100*time.Millisecond), "\n")
 }

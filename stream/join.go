@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/deployment"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -40,7 +41,7 @@ func (w *Worker) join(ctx context.Context) (*ownership, func(), error) {
 // replaced, whatever the clock of its machine says.
 func (o *ownership) readMembers(ctx context.Context) error {
 	now := time.Now()
-	return readHeartbeats(ctx, o.worker.js, o.worker.subjects, func(h wire.Heartbeat, age time.Duration) {
+	return deployment.ReadHeartbeats(ctx, o.worker.js, o.worker.subjects, func(h wire.Heartbeat, age time.Duration) {
 		switch {
 		case h.Worker != o.members.self:
 			o.members.note(h, now.Add(-age))

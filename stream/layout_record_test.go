@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/routing"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -72,10 +72,10 @@ func TestForgedLayoutRecordAmongPositions(t *testing.T) {
 	s.awaitAll(t, s.publishToAll(t, 0, 3))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+	r, err := topology.NewRepartition(s.js, topology.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: eventTimeout,
-		Progress: func(p stream.Progress) {
-			if p == (stream.Progress{Step: stream.Position, Done: 1, Total: 6}) {
+		Progress: func(p topology.Progress) {
+			if p == (topology.Progress{Step: topology.Position, Done: 1, Total: 6}) {
 				cancel()
 			}
 		},

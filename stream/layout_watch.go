@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/internal/plural"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -18,7 +20,7 @@ const moveBound = 10
 // layoutWatch looks again and again which layout is to be served, and whether a move
 // holds updates up.
 type layoutWatch struct {
-	layouts layouts
+	layouts deployment.Layouts
 	every   time.Duration
 	bound   time.Duration // on a move
 	moving  *wait.Stall
@@ -73,9 +75,9 @@ func (w *layoutWatch) run(ctx context.Context) {
 }
 
 func (w *layoutWatch) look(ctx context.Context) (wire.Layout, error) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jsapi.Timeout)
 	defer cancel()
-	d, err := w.layouts.divided(ctx)
+	d, err := w.layouts.Divided(ctx)
 	if err != nil {
 		return wire.Layout{}, err
 	}
@@ -85,25 +87,25 @@ func (w *layoutWatch) look(ctx context.Context) (wire.Layout, error) {
 	if err := w.tell(ctx, d); err != nil {
 		w.log.Debug("what waits for the change of partitions is not known", "error", err)
 	}
-	return d.serving(), nil
+	return d.Serving(), nil
 }
 
 // mend replaces what stands in place of the layout record and is none, or returns an
 // error if it is not known what the record said. It logs that, not more often than
 // reminders are.
-func (w *layoutWatch) mend(ctx context.Context, d division) error {
-	unknown := d.known()
-	if d.unsound() == nil {
+func (w *layoutWatch) mend(ctx context.Context, d deployment.Division) error {
+	unknown := d.Known()
+	if d.Unsound() == nil {
 		return nil
 	}
 	if time.Since(w.told) > wait.Reminder {
 		w.told = time.Now()
-		w.log.Warn("no worker wrote what stands in place of the layout record", "reason", d.unsound(), "remedy", remedyOf(unknown))
+		w.log.Warn("no worker wrote what stands in place of the layout record", "reason", d.Unsound(), "remedy", remedyOf(unknown))
 	}
 	if unknown != nil {
 		return unknown
 	}
-	err := w.layouts.store(ctx, wire.LayoutRecord{Serving: d.stored}, d.record.revision)
+	err := w.layouts.Store(ctx, wire.LayoutRecord{Serving: d.Stored}, d.Record.Revision)
 	if err != nil { // Another worker may have been faster; the next look tells.
 		w.log.Debug("the layout record is not written again", "error", err)
 	}
@@ -118,20 +120,20 @@ func remedyOf(unknown error) string {
 }
 
 // tell notes whether a move holds updates up for too long.
-func (w *layoutWatch) tell(ctx context.Context, d division) error {
-	tooLong := func(since time.Time) bool { return d.updates.TimeStamp.Sub(since) >= w.bound } // both by the server's clock
-	var left backlog
-	if d.waits() && tooLong(d.record.written) {
+func (w *layoutWatch) tell(ctx context.Context, d deployment.Division) error {
+	tooLong := func(since time.Time) bool { return d.Updates.TimeStamp.Sub(since) >= w.bound } // both by the server's clock
+	var left jsapi.Backlog
+	if d.Waits() && tooLong(d.Record.Written) {
 		var err error
-		if left, err = d.held(ctx, w.layouts.js.Conn(), w.layouts.subjects); err != nil {
+		if left, err = w.layouts.Held(ctx, d); err != nil {
 			return err
 		}
 	}
-	if left.updates == 0 || !tooLong(left.oldest) {
+	if left.Messages == 0 || !tooLong(left.Oldest) {
 		w.moving.Ended()
 		return nil
 	}
 	w.moving.Failed(fmt.Errorf("%s, and %s for it, the oldest since %s, for as long as streams.updates.max_age; %s",
-		d.tell(), plural.Of(left.updates, "update waits", "updates wait"), left.oldest.Format(time.RFC3339), remedy(d.move().To.Partitions)))
+		d.Describe(), plural.Of(left.Messages, "update waits", "updates wait"), left.Oldest.Format(time.RFC3339), deployment.Remedy(d.Move().To.Partitions)))
 	return nil
 }

@@ -4,12 +4,9 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
-	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // Dead letters are logged: the first of a reason at once, the others later, all of them
@@ -46,35 +43,4 @@ func TestDeadLettersAreLogged(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The first dead letter of each reason is logged by the commit that stores it; those of
-// the next minute are told together.
-func TestFirstDeadLetterIsLoggedAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		log := newLogs()
-		note := stream.NoteLetters(log.logger())
-		steps := []struct {
-			reason  wire.Reason
-			letters int64
-			pause   time.Duration // before that
-			want    []string      // in the newest line
-			lines   int           // until then
-		}{
-			{wire.Malformed, 3, 0, []string{"level=WARN", "updates cannot be routed and are dead letters", "reason=malformed", "letters=3"}, 1},
-			{wire.Malformed, 1, 0, nil, 1},
-			{wire.RouterFailed, 2, 0, []string{"reason=router_failed", "letters=2"}, 2},
-			{wire.Malformed, 4, 59 * time.Second, nil, 2},
-			{wire.Malformed, 5, time.Second, []string{"reason=malformed", "letters=10"}, 3},
-		}
-		for _, step := range steps {
-			<-time.After(step.pause)
-			note(map[wire.Reason]int64{step.reason: step.letters})
-			log.want(t, step.lines, "updates cannot be routed")
-			if step.want != nil {
-				log.want(t, 1, step.want...)
-			}
-		}
-	})
 }

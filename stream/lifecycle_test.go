@@ -16,6 +16,7 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -107,8 +108,8 @@ func TestStopTakesNoMore(t *testing.T) {
 	await(t, h.asked, "call of the router")
 	w.quit()
 	eventually(t, "news that the worker leaves", func() bool {
-		status, err := stream.ReadStatus(t.Context(), s.nc, s.subjects.Prefix())
-		return err == nil && slices.ContainsFunc(status.Workers, func(w stream.WorkerStatus) bool { return w.Leaving })
+		found, err := status.Read(t.Context(), s.nc, s.subjects.Prefix())
+		return err == nil && slices.ContainsFunc(found.Workers, func(w status.Worker) bool { return w.Leaving })
 	})
 	close(h.release)
 	if err := w.wait(t); err != nil {

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/presence-router/presence-router/stream/internal/commit"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 )
 
 // lossInterval is how often at most lost updates are logged.
@@ -19,8 +22,8 @@ const lossInterval = time.Minute
 type losses struct {
 	log       *slog.Logger
 	telemetry *telemetry
-	before    map[*partition]reading // at the last look
-	now       map[*partition]reading
+	before    map[*commit.Partition]reading // at the last look
+	now       map[*commit.Partition]reading
 	unsaid    uint64 // lost and not logged yet
 	numbers   []int  // partitions of those
 	said      time.Time
@@ -37,36 +40,35 @@ type reading struct {
 }
 
 func newLosses(log *slog.Logger, t *telemetry) *losses {
-	return &losses{log: log, telemetry: t, before: make(map[*partition]reading), now: make(map[*partition]reading)}
+	return &losses{log: log, telemetry: t, before: make(map[*commit.Partition]reading), now: make(map[*commit.Partition]reading)}
 }
 
-// lossesOf looks how far the consumer of a partition is. What was
+// lossesOf looks how far the consumer with that name is, which reads a partition. What was
 // sent and what is stored becomes more with every update that is stored, and less with
 // each that is dropped. Updates that are stored and dropped between two looks are not
 // counted. The updates stream is as it is now, and as it was when everything was counted.
-func (w *Worker) lossesOf(ctx context.Context, p *partition, updates, counted *jetstream.StreamInfo) error {
-	name := p.inHand.consumer.Load()
-	if name == nil {
+func (w *Worker) lossesOf(ctx context.Context, p *commit.Partition, name string, updates, counted *jetstream.StreamInfo) error {
+	if name == "" {
 		return nil
 	}
 	before := w.losses.before[p]
-	dropped := before.consumer == *name && updates.State.FirstSeq > before.sequence+1
-	since := backlog{}
+	dropped := before.consumer == name && updates.State.FirstSeq > before.sequence+1
+	since := jsapi.Backlog{}
 	if dropped {
 		var err error
-		from := getRequest{Sequence: counted.State.LastSeq + 1, NextSubject: p.id.updates(w.subjects)}
-		if since, err = readBacklog(ctx, w.nc, updates.Config.Name, from); err != nil {
+		from := jsapi.MessageRequest{Sequence: counted.State.LastSeq + 1, NextSubject: p.ID().Updates(w.subjects)}
+		if since, err = jsapi.ReadBacklog(ctx, w.nc, updates.Config.Name, from); err != nil {
 			return err
 		}
 	}
-	consumer, err := w.js.Consumer(ctx, updates.Config.Name, *name)
+	consumer, err := w.js.Consumer(ctx, updates.Config.Name, name)
 	if err != nil {
-		return fmt.Errorf("look up the consumer of partition %d: %w", p.id.number, err)
+		return fmt.Errorf("look up the consumer of partition %d: %w", p.ID().Number, err)
 	}
 	info := consumer.CachedInfo()
-	now := reading{consumer: *name, sequence: info.Delivered.Stream, ever: info.Delivered.Consumer + info.NumPending}
-	if want := before.ever + since.updates; dropped && want > now.ever {
-		w.losses.lost(ctx, p.id.number, want-now.ever)
+	now := reading{consumer: name, sequence: info.Delivered.Stream, ever: info.Delivered.Consumer + info.NumPending}
+	if want := before.ever + since.Messages; dropped && want > now.ever {
+		w.losses.lost(ctx, p.ID().Number, want-now.ever)
 	}
 	w.losses.now[p] = now
 	return nil
@@ -90,7 +92,7 @@ func (l *losses) sum() (updates uint64, last time.Time) {
 
 // next ends a look. It logs what is lost, at most once in a while.
 func (l *losses) next() {
-	l.before, l.now = l.now, make(map[*partition]reading)
+	l.before, l.now = l.now, make(map[*commit.Partition]reading)
 	if l.unsaid == 0 || time.Since(l.said) < lossInterval {
 		return
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -37,11 +39,11 @@ func (n newestStates) ofFirst(
 	ctx context.Context, epochs partitionEpochs, users []presence.UserID, maxBytes int,
 ) ([]wire.PlacedState, []presence.UserID, error) {
 	for {
-		batch, end, err := n.stream().batch(ctx, batchRequest{LastFor: n.subjectsOf(users), Batch: maxGetSubjects, MaxBytes: maxBytes})
+		batch, end, err := n.stream().Batch(ctx, jsapi.BatchRequest{LastFor: n.subjectsOf(users), Batch: jsapi.MaxSubjects, MaxBytes: maxBytes})
 		if err != nil {
 			return nil, nil, fmt.Errorf("read stream %s: %w", n.subjects.StateStream(), err)
 		}
-		pending := int(end.pending) //nolint:gosec // There are at most maxGetSubjects.
+		pending := int(end.Pending) //nolint:gosec // There are at most maxGetSubjects.
 		if pending == 0 || len(users) == 1 {
 			return n.decode(batch, epochs), users, nil
 		}
@@ -52,8 +54,8 @@ func (n newestStates) ofFirst(
 // of yields the newest states of users, part by part, an error at most as the last.
 func (n newestStates) of(ctx context.Context, epochs partitionEpochs, users []presence.UserID) iter.Seq2[[]wire.PlacedState, error] {
 	return func(yield func([]wire.PlacedState, error) bool) {
-		for some := range slices.Chunk(users, maxGetSubjects) {
-			for batch, err := range n.stream().batches(ctx, lastFor(n.subjectsOf(some)...)) {
+		for some := range slices.Chunk(users, jsapi.MaxSubjects) {
+			for batch, err := range n.stream().Batches(ctx, jsapi.LastFor(n.subjectsOf(some)...)) {
 				if !yield(n.decode(batch, epochs), err) || err != nil {
 					return
 				}
@@ -72,7 +74,7 @@ func (n newestStates) ofEverybody(ctx context.Context, epochs partitionEpochs) i
 			return
 		}
 		last := stream.CachedInfo().State.LastSeq
-		for batch, err := range n.stream().batches(ctx, from(1)) {
+		for batch, err := range n.stream().Batches(ctx, jsapi.MessagesFrom(1)) {
 			if !yield(n.decode(batch, epochs), err) || err != nil || batch[len(batch)-1].Sequence >= last {
 				return
 			}
@@ -88,18 +90,18 @@ func (n newestStates) subjectsOf(users []presence.UserID) []string {
 	return subjects
 }
 
-func (n newestStates) stream() directGet {
-	return directGet{nc: n.nc, stream: n.subjects.StateStream()}
+func (n newestStates) stream() jsapi.Direct {
+	return jsapi.Direct{NC: n.nc, Stream: n.subjects.StateStream()}
 }
 
 // decode leaves out what the stream path would make a dead letter of, and states
 // that were stored before the epoch of their partition began: nobody can tell
 // whether they are newer than what was routed since.
-func (n newestStates) decode(batch []gotten, epochs partitionEpochs) []wire.PlacedState {
+func (n newestStates) decode(batch []jsapi.BatchMessage, epochs partitionEpochs) []wire.PlacedState {
 	states := make([]wire.PlacedState, 0, len(batch))
 	for _, g := range batch {
-		state, err := wire.DecodeUpdate(g.Data, g.origin, n.maxBytes)
-		if err != nil || g.origin == 0 || n.subjects.State(state.UserID) != g.Subject {
+		state, err := wire.DecodeUpdate(g.Data, g.Origin, n.maxBytes)
+		if err != nil || g.Origin == 0 || n.subjects.State(state.UserID) != g.Subject {
 			continue
 		}
 		if epoch := epochs.of(state.UserID); g.Time.UnixMilli() >= epoch {
@@ -126,11 +128,11 @@ func (n newestStates) readEpochs(ctx context.Context) (partitionEpochs, error) {
 	layout := n.layout()
 	found, subjects := make(partitionEpochs, layout.Partitions), make([]string, layout.Partitions)
 	for p := range layout.Partitions {
-		subjects[p] = partitionID{layout.Generation, p}.checkpoint(n.subjects)
+		subjects[p] = deployment.Partition{Generation: layout.Generation, Number: p}.Checkpoint(n.subjects)
 	}
 	known := 0
-	deliveries := directGet{nc: n.nc, stream: n.subjects.DeliveriesStream()}
-	for batch, err := range deliveries.batches(ctx, lastFor(subjects...)) {
+	deliveries := jsapi.Direct{NC: n.nc, Stream: n.subjects.DeliveriesStream()}
+	for batch, err := range deliveries.Batches(ctx, jsapi.LastFor(subjects...)) {
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/internal/assignment"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -76,7 +77,7 @@ func (w *Worker) newOwnership() *ownership {
 		announcer: newAnnouncer(w.js, w.subjects, ttl, wait.NewStall(w.options.log, "publishing heartbeats")),
 		heard:     make(chan *nats.Msg, maxHeard),
 		watch:     newLayoutWatch(w),
-		events:    make(chan event, maxPartitions),
+		events:    make(chan event, deployment.MaxPartitions),
 		tenures:   make(map[int]*tenure), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
 		began: time.Now(),
 		beat: wire.Heartbeat{
@@ -112,7 +113,7 @@ func (o *ownership) run(ctx, work context.Context) error {
 		case sent := <-o.announcer.stored:
 			o.renew(sent)
 		case <-beats.C:
-			o.rates.measure(o.worker.telemetry)
+			o.rates.measure(o.worker.commits.Totals())
 			o.say()
 		case now := <-looks.C:
 			o.look(now)
@@ -273,7 +274,7 @@ func (o *ownership) now() wire.Heartbeat {
 	h.Updates, h.Deliveries, h.Rates = o.rates.all(), o.rates.deliveries, o.rates.of(h.Partitions)
 	h.StreamsDiffer = o.worker.streams.differences()
 	h.LostUpdates, h.LastLost = o.worker.losses.sum()
-	h.NotLocal, h.LastNotLocal = o.worker.telemetry.notLocal()
+	h.NotLocal, h.LastNotLocal = o.worker.commits.NotLocal()
 	return h
 }
 

@@ -8,6 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // pendingInterval is how often a worker has the server count what its partitions have
@@ -19,7 +22,7 @@ const pendingInterval = 5 * time.Second
 func (w *Worker) countPending(ctx context.Context) {
 	due := time.NewTicker(pendingInterval)
 	defer due.Stop()
-	for !ended(ctx) {
+	for !wait.Ended(ctx) {
 		if err := w.countPartitions(ctx); err != nil {
 			w.options.log.Debug("pending updates are not counted", "error", err)
 		}
@@ -42,14 +45,14 @@ func (w *Worker) countPartitions(ctx context.Context) (err error) {
 	}
 	defer w.losses.next()
 	w.counted = nil
-	for _, p := range w.progress.followed() {
-		reached := p.inHand.reached.Load()
-		left, err := readBacklog(ctx, w.nc, info.Config.Name, reached.behind(p.id.updates(w.subjects), info.Created))
+	for p, f := range w.progress.followed() {
+		reached := p.Position()
+		left, err := jsapi.ReadBacklog(ctx, w.nc, info.Config.Name, reached.Undone(p.ID().Updates(w.subjects), info.Created))
 		if err != nil {
 			return err
 		}
-		p.inHand.pending.Store(&left.updates)
-		if err := w.lossesOf(ctx, p, info, before); err != nil {
+		f.pending.Store(&left.Messages)
+		if err := w.lossesOf(ctx, p, f.reader.Consumer(), info, before); err != nil {
 			return err
 		}
 	}
@@ -67,9 +70,9 @@ func (w *Worker) updatesInfo(ctx context.Context) (*jetstream.StreamInfo, error)
 
 // observePending tells what is pending of the partitions that this worker has.
 func (w *Worker) observePending(_ context.Context, o metric.Int64Observer) error {
-	for _, p := range w.progress.followed() {
-		if n := p.inHand.pending.Load(); n != nil {
-			o.Observe(int64(*n), metric.WithAttributes(attribute.Int("partition", p.id.number))) //nolint:gosec // A count of stored messages stays far below 2^63.
+	for p, f := range w.progress.followed() {
+		if n := f.pending.Load(); n != nil {
+			o.Observe(int64(*n), metric.WithAttributes(attribute.Int("partition", p.ID().Number))) //nolint:gosec // A count of stored messages stays far below 2^63.
 		}
 	}
 	return nil

@@ -3,49 +3,23 @@ package stream
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/presence-router/presence-router/internal/plural"
+	"github.com/presence-router/presence-router/stream/internal/commit"
+	"github.com/presence-router/presence-router/stream/internal/updates"
 )
 
 // stuckAfter is after how many times worker.ttl a partition that has updates and
 // comes no further is stuck. What fails is known at once; this is for what hangs.
 const stuckAfter = 3
 
-// inHand is what one claimed partition works on: updates that were taken from the
-// reader and are not done.
-type inHand struct {
-	updates atomic.Int64
-	moved   atomic.Int64 // when the first of them was taken or something was done, Unix time in ns
-
-	consumer *atomic.Pointer[string]  // name of what reads the partition; nil before
-	reached  atomic.Pointer[position] // that is committed
-	pending  atomic.Pointer[uint64]   // updates behind that, as counted last; nil before
-}
-
-// took notes updates that were taken.
-func (w *inHand) took(updates int) {
-	if w.updates.Load() == 0 {
-		w.moved.Store(time.Now().UnixNano())
-	}
-	w.updates.Add(int64(updates))
-}
-
-// done notes a unit of work that is done, and the updates that it completes.
-func (w *inHand) done(updates int) {
-	w.moved.Store(time.Now().UnixNano())
-	w.updates.Add(int64(-updates))
-}
-
-// stuck returns for how long nothing was done, 0 where there is nothing to do.
-func (w *inHand) stuck(now time.Time) time.Duration {
-	if w.updates.Load() == 0 {
-		return 0
-	}
-	return now.Sub(time.Unix(0, w.moved.Load()))
+// followed is what is known of a partition beside its progress.
+type followed struct {
+	reader  *updates.Reader
+	pending atomic.Pointer[uint64] // updates that are not done, as counted last; nil before
 }
 
 // progress tells whether the partitions of a worker go on.
@@ -53,18 +27,19 @@ type progress struct {
 	bound time.Duration
 
 	mu         sync.Mutex
-	partitions map[*partition]bool
+	partitions map[*commit.Partition]*followed
 }
 
 func newProgress(bound time.Duration) *progress {
-	return &progress{bound: bound, partitions: make(map[*partition]bool)}
+	return &progress{bound: bound, partitions: make(map[*commit.Partition]*followed)}
 }
 
-// follow looks at p from now on, until the function it returns is called.
-func (s *progress) follow(p *partition) (leave func()) {
+// follow looks at p and what reads it from now on, until the function it returns is
+// called.
+func (s *progress) follow(p *commit.Partition, r *updates.Reader) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.partitions[p] = true
+	s.partitions[p] = &followed{reader: r}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -73,10 +48,10 @@ func (s *progress) follow(p *partition) (leave func()) {
 }
 
 // followed returns the partitions that are looked at.
-func (s *progress) followed() []*partition {
+func (s *progress) followed() map[*commit.Partition]*followed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.partitions))
+	return maps.Clone(s.partitions)
 }
 
 // waiting returns nil while every partition that has something to do goes on, else
@@ -87,10 +62,10 @@ func (s *progress) waiting(now time.Time) error {
 	var longest time.Duration
 	number, stuck := 0, 0
 	for p := range s.partitions {
-		if d := p.inHand.stuck(now); d > s.bound {
+		if d := p.Stuck(now); d > s.bound {
 			stuck++
 			if d > longest {
-				longest, number = d, p.id.number
+				longest, number = d, p.ID().Number
 			}
 		}
 	}

@@ -43,8 +43,8 @@ func (w *Worker) answerer(c queryConnections) (*answerer, error) {
 			layout: func() wire.Layout { return *w.layout.Load() }, maxBytes: streams.Updates.MaxUpdateBytes,
 		},
 		replayer: replayer{
-			js: js, encoder: &encoder{subjects: w.subjects, isLocal: isLocal, config: streams.Deliveries},
-			maxPayload: int(nc.MaxPayload()) - headerRoom, telemetry: w.telemetry,
+			js: js, subjects: w.subjects, isLocal: isLocal, shards: streams.Deliveries.Shards, maxDelivery: streams.Deliveries.MaxDeliveryBytes,
+			maxPayload: int(nc.MaxPayload()) - wire.HeaderRoom, telemetry: w.telemetry,
 		},
 	}, nil
 }

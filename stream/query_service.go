@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -106,7 +107,7 @@ func (s *queryService) serve(work context.Context, endpoints []*endpoint) error 
 	if err := newDiscovery(endpoints, s.subjects).subscribe(work, s); err != nil {
 		return err
 	}
-	_ = s.connections.answers.FlushTimeout(apiTimeout) // Where the connection has broken, it takes requests when it is back.
+	_ = s.connections.answers.FlushTimeout(jsapi.Timeout) // Where the connection has broken, it takes requests when it is back.
 	return nil
 }
 

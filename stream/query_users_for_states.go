@@ -44,7 +44,7 @@ func (a *answerer) route(ctx context.Context, states []presence.UserState) ([]ro
 	}
 	if a.coalesce {
 		for i, r := range result.Recipients {
-			result.Recipients[i].States = newestPerUser(r.States)
+			result.Recipients[i].States = routing.NewestPerUser(r.States)
 		}
 	}
 	return result.Recipients, nil

@@ -3,6 +3,8 @@ package stream
 import (
 	"math"
 	"time"
+
+	"github.com/presence-router/presence-router/stream/internal/commit"
 )
 
 // rates is how much a worker commits, per second between the last two
@@ -11,26 +13,20 @@ type rates struct {
 	updates    []float64 // by partition; nil before the first measurement
 	deliveries float64
 
-	last totals
+	last commit.Totals
 	at   time.Time
-}
-
-// totals is how much a worker has committed so far.
-type totals struct {
-	updates    [maxPartitions]int64 // by partition
-	deliveries int64
 }
 
 func newRates() rates { return rates{at: time.Now()} }
 
 // measure sets the rates anew.
-func (r *rates) measure(t *telemetry) {
-	now, total := time.Now(), t.totals()
+func (r *rates) measure(total commit.Totals) {
+	now := time.Now()
 	if seconds := now.Sub(r.at).Seconds(); seconds > 0 {
-		r.deliveries = perSecond(total.deliveries-r.last.deliveries, seconds)
-		r.updates = make([]float64, len(total.updates))
-		for p := range total.updates {
-			r.updates[p] = perSecond(total.updates[p]-r.last.updates[p], seconds)
+		r.deliveries = perSecond(total.Deliveries-r.last.Deliveries, seconds)
+		r.updates = make([]float64, len(total.Updates))
+		for p := range total.Updates {
+			r.updates[p] = perSecond(total.Updates[p]-r.last.Updates[p], seconds)
 		}
 	}
 	r.at, r.last = now, total

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/presence-router/presence-router/internal/natstest"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // A repair that a worker comes before writes nothing.
@@ -40,7 +40,7 @@ func TestRepairBesideAWorker(t *testing.T) {
 }
 
 // repairInterrupted returns a repair that does what is given when it sends a request.
-func (s *site) repairInterrupted(t *testing.T, request string, do func()) *stream.Repair {
+func (s *site) repairInterrupted(t *testing.T, request string, do func()) *topology.Repair {
 	t.Helper()
 	did := false
 	url := startProxy(t, s.url, &proxy{fromClient: func(frame []byte) ([]byte, verdict) {
@@ -50,7 +50,7 @@ func (s *site) repairInterrupted(t *testing.T, request string, do func()) *strea
 		}
 		return frame, pass
 	}})
-	r, err := stream.NewRepair(natstest.JetStream(t, natstest.Connect(t, url)), stream.RepairConfig{Prefix: s.config.Streams.Prefix})
+	r, err := topology.NewRepair(natstest.JetStream(t, natstest.Connect(t, url)), topology.RepairConfig{Prefix: s.config.Streams.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}

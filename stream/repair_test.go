@@ -10,13 +10,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-func (s *site) newRepair(t *testing.T, from stream.From) *stream.Repair {
+func (s *site) newRepair(t *testing.T, from topology.From) *topology.Repair {
 	t.Helper()
-	r, err := stream.NewRepair(s.js, stream.RepairConfig{Prefix: s.config.Streams.Prefix, From: from})
+	r, err := topology.NewRepair(s.js, topology.RepairConfig{Prefix: s.config.Streams.Prefix, From: from})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func (s *site) newRepair(t *testing.T, from stream.From) *stream.Repair {
 }
 
 // repair repairs n things, after a look that is to show the same.
-func (s *site) repair(t *testing.T, n int, from stream.From) []stream.Mend {
+func (s *site) repair(t *testing.T, n int, from topology.From) []topology.Mend {
 	t.Helper()
 	r := s.newRepair(t, from)
 	planned, err := r.Plan(t.Context())
@@ -95,14 +95,14 @@ func TestRepairWithinABatch(t *testing.T) {
 // If no checkpoint is left, it is to be said where the partition begins.
 func TestRepairOfAReplacedCheckpoint(t *testing.T) {
 	t.Parallel()
-	for from, first := range map[stream.From]uint64{stream.FromOldest: 1, stream.FromNewest: 11, "5": 5, "11": 11} {
+	for from, first := range map[topology.From]uint64{topology.FromOldest: 1, topology.FromNewest: 11, "5": 5, "11": 11} {
 		t.Run(string(from), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.publishMany(t, 0, 10)
 			s.replaceCheckpoint(t)
 			mends, err := s.newRepair(t, "").Apply(t.Context())
-			if !errors.Is(err, stream.ErrRefused) || len(mends) != 1 || !strings.Contains(mends[0].Refused, "--from") {
+			if !errors.Is(err, topology.ErrRefused) || len(mends) != 1 || !strings.Contains(mends[0].Refused, "--from") {
 				t.Fatalf("Apply = %v, %v, want that a choice is needed", mends, err)
 			}
 			s.repair(t, 1, from)
@@ -114,8 +114,8 @@ func TestRepairOfAReplacedCheckpoint(t *testing.T) {
 			w.log.want(t, 0, "updates stream is not the one known")
 		})
 	}
-	for _, from := range []stream.From{"0", "first", "-1"} {
-		if _, err := stream.NewRepair(newSite(t).js, stream.RepairConfig{Prefix: "presence", From: from}); err == nil || !strings.Contains(err.Error(), "want oldest, newest") {
+	for _, from := range []topology.From{"0", "first", "-1"} {
+		if _, err := topology.NewRepair(newSite(t).js, topology.RepairConfig{Prefix: "presence", From: from}); err == nil || !strings.Contains(err.Error(), "want oldest, newest") {
 			t.Errorf("NewRepair from %q = %v, want a complaint", from, err)
 		}
 	}
@@ -173,13 +173,13 @@ func TestForgedLayoutRecord(t *testing.T) {
 	s.mustRepartition(t, 2, wire.Layout{Generation: 1, Partitions: 2})
 	first.stop(t)
 	s.forgeLayout(t, 5)
-	if _, err := s.repartition(t, 3, time.Second); !errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), "topology repair") {
+	if _, err := s.repartition(t, 3, time.Second); !errors.Is(err, topology.ErrRefused) || !strings.Contains(err.Error(), "topology repair") {
 		t.Errorf("repartition = %v, want it refused, and the repair named", err)
 	}
 	if warnings := s.status(t).Warnings(time.Hour); !strings.Contains(strings.Join(warnings, "\n"), "in place of the layout record") {
 		t.Errorf("warnings are %q, want one about the layout record", warnings)
 	}
-	if changes := s.plan(t); len(changes) > 0 && changes[0].Action == stream.Refuse {
+	if changes := s.plan(t); len(changes) > 0 && changes[0].Action == topology.Refuse {
 		t.Errorf("plan is %v, want nothing refused", changes)
 	}
 	s.config.Streams.Partitions = 2
@@ -259,10 +259,10 @@ func TestForgedLayoutRecordStopsTheRepartition(t *testing.T) {
 	s.forge(t, s.subjects.In(7).Checkpoint(3), bob, 100) // no layout is of generation 7
 	s.forge(t, "presence.checkpoint.none", bob, 101)
 	s.forge(t, s.subjects.In(1).Checkpoint(2), bob, 102) // which the next layout gets
-	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+	r, err := topology.NewRepartition(s.js, topology.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Second,
-		Progress: func(p stream.Progress) {
-			if p == (stream.Progress{Step: stream.Switch, Total: 6}) {
+		Progress: func(p topology.Progress) {
+			if p == (topology.Progress{Step: topology.Switch, Total: 6}) {
 				s.forgeLayout(t, 103)
 			}
 		},
@@ -303,7 +303,7 @@ func TestRepairKnowsTheEpoch(t *testing.T) {
 	epoch := s.updatesStream(t).CachedInfo().Created.UnixMilli() + 5000
 	s.storeCheckpoint(t, 2, epoch)
 	s.replaceCheckpoint(t)
-	s.repair(t, 1, stream.FromOldest)
+	s.repair(t, 1, topology.FromOldest)
 	if c, _ := s.checkpoint(t, 0); c.Epoch != epoch || c.Sequence != 0 {
 		t.Errorf("checkpoint is %+v, want epoch %d from the beginning", c, epoch)
 	}
@@ -322,7 +322,7 @@ func TestRepairOfALayoutThatFewPartitionsWereServedOf(t *testing.T) {
 	}
 	s.forgeLayout(t, 2)
 	mends, err := s.newRepair(t, "").Apply(t.Context())
-	if !errors.Is(err, stream.ErrRefused) || len(mends) != 1 || !strings.Contains(mends[0].Refused, "no layout before") {
+	if !errors.Is(err, topology.ErrRefused) || len(mends) != 1 || !strings.Contains(mends[0].Refused, "no layout before") {
 		t.Errorf("Apply = %v, %v, want it refused", mends, err)
 	}
 	s.storeCheckpoint(t, 0, 0)
@@ -347,11 +347,11 @@ func TestForgedLayoutRecordWithoutUpdatesStream(t *testing.T) {
 	if err := s.js.DeleteStream(t.Context(), s.subjects.UpdatesStream()); err != nil {
 		t.Fatal(err)
 	}
-	topology, err := stream.NewTopology(s.js, s.config.Streams)
+	streams, err := topology.New(s.js, s.config.Streams)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if changes, err := topology.Apply(t.Context()); !errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), "nothing tells how updates were divided") {
+	if changes, err := streams.Apply(t.Context()); !errors.Is(err, topology.ErrRefused) || !strings.Contains(err.Error(), "nothing tells how updates were divided") {
 		t.Errorf("Apply = %v, %v, want it refused", changes, err)
 	}
 }

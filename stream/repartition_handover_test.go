@@ -11,6 +11,8 @@ import (
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -34,8 +36,8 @@ func TestRepartitionMovesNothingTwice(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
 	workers := []*worker{s.start(t, toEach(t, alice)), s.start(t, toEach(t, alice)), s.start(t, toEach(t, alice))}
-	s.awaitStatus(t, "partition of each worker", func(status stream.Status) bool {
-		return !slices.ContainsFunc(status.Workers, func(w stream.WorkerStatus) bool { return len(w.Partitions) == 0 })
+	s.awaitStatus(t, "partition of each worker", func(found status.Status) bool {
+		return !slices.ContainsFunc(found.Workers, func(w status.Worker) bool { return len(w.Partitions) == 0 })
 	})
 	s.eachHeartbeat(t, func(h wire.Heartbeat) {
 		if h.Generation == 1 && len(h.Partitions) > 4 {
@@ -105,10 +107,10 @@ func TestRepartitionWaitsForEveryClaim(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.publishRaw(t, s.subjects.Heartbeat("idle"), `{"worker":"idle","instance":"i","ttl_ms":3600000}`, nil)
-	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+	r, err := topology.NewRepartition(s.js, topology.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 2, Wait: time.Second,
-		Progress: func(p stream.Progress) {
-			if p == (stream.Progress{Step: stream.Position, Done: 2, Total: 2}) {
+		Progress: func(p topology.Progress) {
+			if p == (topology.Progress{Step: topology.Position, Done: 2, Total: 2}) {
 				s.purge(t, s.subjects.In(1).Checkpoint(0), s.subjects.In(1).Checkpoint(1))
 			}
 		},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -38,7 +39,7 @@ func TestInterruptedRepartitionIsSeen(t *testing.T) {
 	if got := status.Warnings(time.Hour); len(got) != 1 || !strings.HasPrefix(got[0], "A c"+what+"; 8 updates wait for it, the oldest for ") || !strings.HasSuffix(got[0], remedy+".") {
 		t.Errorf("warnings are %q, want the change that is under way", got)
 	}
-	if got := s.plan(t); len(got) != 1 || got[0].Action != stream.Keep || got[0].Have != "4" || got[0].Reason != "a c"+what+remedy {
+	if got := s.plan(t); len(got) != 1 || got[0].Action != topology.Keep || got[0].Have != "4" || got[0].Reason != "a c"+what+remedy {
 		t.Errorf("plan is %v, want the change that is under way", got)
 	}
 
@@ -111,9 +112,9 @@ func (s *site) recordChange(t *testing.T) {
 	s.publishRaw(t, s.subjects.LayoutRecord(), string(data), nil)
 }
 
-func (s *site) plan(t *testing.T) []stream.Change {
+func (s *site) plan(t *testing.T) []topology.Change {
 	t.Helper()
-	topology, err := stream.NewTopology(s.js, s.config.Streams)
+	topology, err := topology.New(s.js, s.config.Streams)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,12 +259,12 @@ func TestRepartitionWaitsForTheLastRecipient(t *testing.T) {
 
 // repartitionWith changes the number of partitions to 6, and calls do once when it has
 // come to a step.
-func (s *site) repartitionWith(t *testing.T, at stream.Progress, do func()) error {
+func (s *site) repartitionWith(t *testing.T, at topology.Progress, do func()) error {
 	t.Helper()
 	did := false
-	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+	r, err := topology.NewRepartition(s.js, topology.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Second,
-		Progress: func(p stream.Progress) {
+		Progress: func(p topology.Progress) {
 			if p == at && !did {
 				did = true
 				do()
@@ -288,10 +289,10 @@ func TestRepartitionTellsWhatIsOvertaken(t *testing.T) {
 	w := s.start(t, toEach(t, alice))
 	s.awaitAll(t, s.publishToAll(t, 0, 1))
 	var first, last uint64
-	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{
+	r, err := topology.NewRepartition(s.js, topology.RepartitionConfig{
 		Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: eventTimeout,
-		Progress: func(p stream.Progress) {
-			if p.Step == stream.Switch {
+		Progress: func(p topology.Progress) {
+			if p.Step == topology.Switch {
 				s.storeIn(t, wire.Layout{Generation: 1, Partitions: 6})
 				first = s.publish(t, bob, 2)
 				s.storeIn(t, wire.Layout{Partitions: sharedPartitions})
@@ -329,7 +330,7 @@ func TestRepartitionThatIsNotTold(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, shared)
 	before := s.updatesStream(t).CachedInfo().Config.SubjectTransform
-	err := s.repartitionWith(t, stream.Progress{Step: stream.Switch, Total: 6}, func() {
+	err := s.repartitionWith(t, topology.Progress{Step: topology.Switch, Total: 6}, func() {
 		data, err := wire.LayoutRecord{Serving: wire.Layout{Partitions: sharedPartitions}}.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/internal/natstest"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -21,7 +21,7 @@ func TestRepartitionTwiceAtOnce(t *testing.T) {
 	w := s.start(t, toEach(t, alice))
 	s.awaitAll(t, s.publishToAll(t, 0, 3))
 	var last uint64
-	drained := stream.Progress{Step: stream.Drain, Done: sharedPartitions, Total: sharedPartitions}
+	drained := topology.Progress{Step: topology.Drain, Done: sharedPartitions, Total: sharedPartitions}
 	err := s.repartitionWith(t, drained, func() {
 		s.mustRepartition(t, to.Partitions, to)
 		last = s.publishToAll(t, 3, 3)
@@ -48,7 +48,7 @@ func TestRepartitionTwiceAtOnce(t *testing.T) {
 func (s *site) repartitionThrough(t *testing.T, p *proxy) error {
 	t.Helper()
 	js := natstest.JetStream(t, natstest.Connect(t, startProxy(t, s.url, p)))
-	r, err := stream.NewRepartition(js, stream.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Nanosecond})
+	r, err := topology.NewRepartition(js, topology.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: 6, Wait: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestTwoRepartitionsBeginAtOnce(t *testing.T) {
 		}
 		return frame, pass
 	}})
-	if !errors.Is(err, stream.ErrRefused) || stores != 1 {
+	if !errors.Is(err, topology.ErrRefused) || stores != 1 {
 		t.Errorf("Run = %v with %d tries, want it refused at the first", err, stores)
 	}
 	if r := s.status(t).Repartition; r == nil || r.To != 8 {
@@ -103,36 +103,4 @@ func TestRepartitionWithoutAnAnswer(t *testing.T) {
 	s.mustRepartition(t, 6, wire.Layout{Generation: 1, Partitions: 6})
 	w.stop(t)
 	wantEachOnce(t, s.deliveries(t), last)
-}
-
-// Workers serve the layout before until a change has ended, also where updates are stored
-// in the new one and wait.
-func TestLayoutThatIsServed(t *testing.T) {
-	t.Parallel()
-	before, after, other := wire.Layout{Generation: 1, Partitions: 4}, wire.Layout{Generation: 2, Partitions: 6}, wire.Layout{Generation: 7, Partitions: 3}
-	change := wire.LayoutRecord{Serving: before, Move: &wire.LayoutMove{To: after}}
-	tests := []struct {
-		name            string
-		stored, want    wire.Layout
-		record          wire.LayoutRecord
-		underWay, waits bool
-	}{
-		{"no record", other, other, wire.LayoutRecord{}, false, false},
-		{"no change", before, before, wire.LayoutRecord{Serving: before}, false, false},
-		{"a change that is recorded", before, before, change, true, false},
-		{"a change that updates wait for", after, before, change, true, true},
-		{"a change that has ended", after, after, wire.LayoutRecord{Serving: after}, false, false},
-		{"a change of a stream that is gone", other, other, change, false, false},
-		{"a change of the first layout", wire.Layout{Partitions: 4}, wire.Layout{Partitions: 4}, change, false, false},
-		{"a change from another number", wire.Layout{Generation: 1, Partitions: 6}, wire.Layout{Generation: 1, Partitions: 6}, change, false, false},
-		{"a change to another number", wire.Layout{Generation: 2, Partitions: 4}, wire.Layout{Generation: 2, Partitions: 4}, change, false, false},
-	}
-	for _, tt := range tests {
-		if got := stream.Serving(tt.stored, tt.record); got != tt.want {
-			t.Errorf("%s: workers serve %v, want %v", tt.name, got, tt.want)
-		}
-		if underWay, waits := stream.UnderWay(tt.stored, tt.record); underWay != tt.underWay || waits != tt.waits {
-			t.Errorf("%s: it is under way %t, and updates wait %t, want %t, %t", tt.name, underWay, waits, tt.underWay, tt.waits)
-		}
-	}
 }

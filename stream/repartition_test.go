@@ -15,15 +15,15 @@ import (
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // repartition changes the number of partitions, and waits for workers that make no
 // progress for as long as wait.
-func (s *site) repartition(t *testing.T, partitions int, wait time.Duration) (stream.Repartitioned, error) {
+func (s *site) repartition(t *testing.T, partitions int, wait time.Duration) (topology.Repartitioned, error) {
 	t.Helper()
-	r, err := stream.NewRepartition(s.js, stream.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: partitions, Wait: wait})
+	r, err := topology.NewRepartition(s.js, topology.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: partitions, Wait: wait})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestRepartitionGoesOn(t *testing.T) {
 		t.Fatalf("Run without a worker = %v, want that partitions are left", err)
 	}
 	last := s.publishToAll(t, 2, 2) // stored in the new layout
-	if _, err := s.repartition(t, 8, time.Nanosecond); !errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), "from 4 to 6") {
+	if _, err := s.repartition(t, 8, time.Nanosecond); !errors.Is(err, topology.ErrRefused) || !strings.Contains(err.Error(), "from 4 to 6") {
 		t.Errorf("Run to another number = %v, want that the first one is refused to be left", err)
 	}
 	w := s.start(t, toEach(t, alice))
@@ -263,7 +263,7 @@ func TestRepartitionRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, partitions := range []int{0, 257} {
-		_, err := stream.NewRepartition(s.js, stream.RepartitionConfig{Prefix: "presence", Partitions: partitions})
+		_, err := topology.NewRepartition(s.js, topology.RepartitionConfig{Prefix: "presence", Partitions: partitions})
 		if err == nil || !strings.Contains(err.Error(), "1 to 256") {
 			t.Errorf("NewRepartition to %d = %v, want the bounds", partitions, err)
 		}

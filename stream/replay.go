@@ -22,10 +22,13 @@ const maxReplayPending = 64
 // stored by itself. Readers tell them by their header, and their order by epoch and
 // sequence, which are those of the states.
 type replayer struct {
-	js         jetstream.JetStream
-	encoder    *encoder // for subjects and sizes
-	maxPayload int      // bytes of data that the server takes in one message
-	telemetry  *telemetry
+	js          jetstream.JetStream
+	subjects    wire.Subjects
+	isLocal     func(presence.ServerName) bool
+	shards      int
+	maxDelivery int // bytes; a larger delivery is split
+	maxPayload  int // bytes of data that the server takes in one message
+	telemetry   *telemetry
 }
 
 // replay is the deliveries of one query. It is used by one goroutine.
@@ -57,8 +60,8 @@ func (r *replay) send(ctx context.Context, recipient presence.UserID, states []w
 }
 
 func (r *replay) publish(ctx context.Context, d wire.Delivery) error {
-	subject := r.encoder.subject(d.Recipient)
-	for part := range d.Split(r.encoder.config.MaxDeliveryBytes) {
+	subject := r.subjects.DeliveryTo(d.Recipient, r.isLocal(d.Recipient.Server()), r.shards)
+	for part := range d.Split(r.maxDelivery) {
 		data := wire.AppendDelivery(nil, part)
 		if len(data) > r.maxPayload {
 			return fmt.Errorf("%w: %d bytes, the server takes at most %d", nats.ErrMaxPayload, len(data), r.maxPayload)
@@ -67,7 +70,7 @@ func (r *replay) publish(ctx context.Context, d wire.Delivery) error {
 			return err
 		}
 		message := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{wire.ReplayHeader: {"1"}}}
-		future, err := r.js.PublishMsgAsync(message, jetstream.WithExpectStream(r.encoder.subjects.DeliveriesStream()))
+		future, err := r.js.PublishMsgAsync(message, jetstream.WithExpectStream(r.subjects.DeliveriesStream()))
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -40,11 +41,11 @@ type site struct {
 func testConfig() stream.Config {
 	c := stream.Config{
 		ServerNames: []presence.ServerName{presence.MustServerName("example.com")},
-		Streams:     stream.DefaultStreamsConfig(),
+		Streams:     topology.DefaultConfig(),
 		Worker:      stream.DefaultWorkerConfig(),
 	}
 	c.Streams.Partitions = 1
-	c.Streams.Storage = stream.Memory
+	c.Streams.Storage = topology.Memory
 	for _, limit := range []*int64{&c.Streams.Updates.MaxBytes, &c.Streams.Deliveries.MaxBytes, &c.Streams.Dead.MaxBytes, &c.Streams.State.MaxBytes} {
 		*limit = -1 // else the server reserves memory for it
 	}

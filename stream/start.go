@@ -9,7 +9,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/presence-router/presence-router/stream/diagnosis"
+	"github.com/presence-router/presence-router/stream/internal/claim"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/wait"
+	"github.com/presence-router/presence-router/stream/topology"
+	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // prepare makes sure that the streams are there, and looks whether they are as
@@ -18,16 +24,16 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if err := w.checkPayload(); err != nil {
 		return err
 	}
-	topology, err := NewTopology(w.js, w.config.Streams)
+	topology, err := topology.New(w.js, w.config.Streams)
 	if err != nil {
 		return err
 	}
 	defer w.preparing.Forget(0)
 	err = w.persist(ctx, w.config.Worker.StartTimeout, w.preparing, 0, func(ctx context.Context) error {
 		if !w.config.Worker.Topology {
-			return errors.Join(topology.Verify(ctx), w.fitCommits(ctx, topology))
+			return errors.Join(topology.Verify(ctx), w.fitCommits(ctx))
 		}
-		made, err := topology.start(ctx)
+		made, err := topology.Start(ctx)
 		for _, c := range made {
 			w.options.log.Info("changed a stream", "stream", c.Stream, "action", string(c.Action),
 				"setting", c.Setting, "have", c.Have, "want", c.Want)
@@ -35,25 +41,33 @@ func (w *Worker) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return w.fitCommits(ctx, topology)
+		return w.fitCommits(ctx)
 	})
 	if err != nil {
 		return err
 	}
 	w.streams = &topologyWatch{topology: topology, log: w.options.log, telemetry: w.telemetry}
 	w.streams.look(ctx)
-	w.care.Store(newCare(w, topology))
+	looks, err := newCare(w, topology)
+	if err != nil {
+		return err
+	}
+	w.care.Store(looks)
 	return nil
 }
 
 // fitCommits has commits fit into the deliveries stream as it is, whatever is
 // configured.
-func (w *Worker) fitCommits(ctx context.Context, topology *Topology) error {
-	deliveries, err := topology.existing(ctx, w.subjects.DeliveriesStream())
-	if err != nil || deliveries == nil {
-		return err
+func (w *Worker) fitCommits(ctx context.Context) error {
+	name := w.subjects.DeliveriesStream()
+	deliveries, err := w.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
 	}
-	w.committer.groupBytes = groupBytes(deliveries.Config.MaxBytes)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	w.commits.Fit(deliveries.CachedInfo().Config.MaxBytes)
 	return nil
 }
 
@@ -61,7 +75,7 @@ func (w *Worker) fitCommits(ctx context.Context, topology *Topology) error {
 // small for what is configured.
 func (w *Worker) checkPayload() error {
 	const envelope = 4 << 10 // of a delivery: recipient, epoch and sequences
-	need := max(w.config.Streams.Deliveries.MaxDeliveryBytes, w.config.Streams.Updates.MaxUpdateBytes+envelope) + headerRoom
+	need := max(w.config.Streams.Deliveries.MaxDeliveryBytes, w.config.Streams.Updates.MaxUpdateBytes+envelope) + wire.HeaderRoom
 	if have := w.nc.MaxPayload(); have < int64(need) {
 		return fmt.Errorf("server's max_payload is %d: want at least %d for streams.deliveries.max_delivery_bytes and streams.updates.max_update_bytes", have, need)
 	}
@@ -82,7 +96,7 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *wait
 			waiting.EndedFor(party)
 			return nil
 		}
-		if ended(ctx) {
+		if wait.Ended(ctx) {
 			return err
 		}
 		err = w.explain(ctx, err)
@@ -99,15 +113,18 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *wait
 // explain returns err with what is wrong with the servers or the streams before it, if
 // err itself leaves that open.
 func (w *Worker) explain(ctx context.Context, err error) error {
-	err = explainFull(w.subjects, err)
+	err = jsapi.ExplainFull(w.subjects.DeliveriesStream(), err)
 	if c := w.care.Load(); c != nil {
 		return c.explain(err)
 	}
-	var opts []DiagnosisOption
-	if !w.config.Streams.State.Enabled {
-		opts = append(opts, WithoutStates())
+	return diagnosis.Explain(ctx, w.nc, w.config.Streams.Prefix, err, w.diagnosisOptions()...)
+}
+
+func (w *Worker) diagnosisOptions() []diagnosis.Option {
+	if w.config.Streams.State.Enabled {
+		return nil
 	}
-	return Explain(ctx, w.nc, w.config.Streams.Prefix, err, opts...)
+	return []diagnosis.Option{diagnosis.WithoutStates()}
 }
 
 // giveUp returns why a worker that begins is not to try again after err: no retry
@@ -116,51 +133,32 @@ func (w *Worker) explain(ctx context.Context, err error) error {
 func (w *Worker) giveUp(err error, spent, limit time.Duration) error {
 	denied := w.nc.LastError()
 	switch {
-	case errors.Is(err, ErrRefused), final(err), permanent(err):
+	case errors.Is(err, topology.ErrRefused), jsapi.Classify(err) == jsapi.Final:
 		return err
 	case errors.Is(denied, nats.ErrPermissionViolation):
 		return fmt.Errorf("permission denied: %w: %w", err, denied)
-	case spent > limit && !full(err):
+	case spent > limit && jsapi.Classify(err) != jsapi.Full:
 		return fmt.Errorf("gave up after %s: %w", limit, err)
 	}
 	return nil
-}
-
-// full reports whether the server stored nothing because a stream has reached its
-// limit.
-func full(err error) bool {
-	const storeFailed = 10077
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == storeFailed
-}
-
-// final reports whether the server's answer stays the same however often it is
-// asked: the request itself is at fault.
-func final(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	if !ok {
-		return false
-	}
-	const clientErrors, notFound, tooMany = 400, 404, 429
-	return !refused(err) && api.Code == clientErrors && api.Code != notFound && api.Code != tooMany
 }
 
 // maxClaims bounds how many partitions are claimed at once.
 const maxClaims = 16
 
 // claim claims one partition, trying for as long as limit.
-func (w *Worker) claim(ctx context.Context, partition partitionID, limit time.Duration, known earlier) (claim, error) {
+func (w *Worker) claim(ctx context.Context, partition deployment.Partition, limit time.Duration, known claim.Earlier) (claim.Claim, error) {
 	select {
 	case w.claimers <- struct{}{}:
 		defer func() { <-w.claimers }()
 	case <-ctx.Done():
-		return claim{}, context.Cause(ctx)
+		return claim.Claim{}, context.Cause(ctx)
 	}
-	defer w.claiming.Forget(partition.number)
-	var claimed claim
-	err := w.persist(ctx, limit, w.claiming, partition.number, func(ctx context.Context) (err error) {
+	defer w.claiming.Forget(partition.Number)
+	var claimed claim.Claim
+	err := w.persist(ctx, limit, w.claiming, partition.Number, func(ctx context.Context) (err error) {
 		commit := fmt.Sprintf("%s-claim-%d", w.instance, w.claims.Add(1))
-		claimed, err = w.claimer.claim(ctx, partition, commit, known)
+		claimed, err = w.claimer.Claim(ctx, partition, commit, known)
 		return err
 	})
 	return claimed, err

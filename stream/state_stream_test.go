@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // awaitState waits until the newest state of user is data, and returns it as it is
@@ -50,7 +50,7 @@ func TestStateStreamHoldsTheNewestUpdateOfEachUser(t *testing.T) {
 func TestTopologyComparesTransformsOfSources(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	apply(t, js, config)
 	edit(t, js, "PRESENCE_STATE", func(c *jetstream.StreamConfig) {
 		c.Sources[0].SubjectTransforms[0].Destination = "presence.state.{{wildcard(1)}}.{{wildcard(4)}}"
@@ -61,8 +61,8 @@ func TestTopologyComparesTransformsOfSources(t *testing.T) {
 	if got := plan(t, js, config); len(got) != 1 || got[0] != want {
 		t.Errorf("Plan = %v, want %s", got, want)
 	}
-	if _, err := newTopology(t, js, config).Apply(t.Context()); !errors.Is(err, stream.ErrRefused) {
-		t.Errorf("Apply = %v, want %v", err, stream.ErrRefused)
+	if _, err := newTopology(t, js, config).Apply(t.Context()); !errors.Is(err, topology.ErrRefused) {
+		t.Errorf("Apply = %v, want %v", err, topology.ErrRefused)
 	}
 	if err := newTopology(t, js, config).Verify(t.Context()); err == nil || !strings.Contains(err.Error(), "stream PRESENCE_STATE: sources is") {
 		t.Errorf("Verify = %v, want that the sources differ", err)

@@ -13,12 +13,13 @@ import (
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-func (s *site) status(t *testing.T) stream.Status {
+func (s *site) status(t *testing.T) status.Status {
 	t.Helper()
-	status, err := stream.ReadStatus(t.Context(), s.nc, s.config.Streams.Prefix)
+	status, err := status.Read(t.Context(), s.nc, s.config.Streams.Prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,9 +27,9 @@ func (s *site) status(t *testing.T) stream.Status {
 }
 
 // awaitStatus waits until the status is as it should be.
-func (s *site) awaitStatus(t *testing.T, what string, fits func(stream.Status) bool) stream.Status {
+func (s *site) awaitStatus(t *testing.T, what string, fits func(status.Status) bool) status.Status {
 	t.Helper()
-	var status stream.Status
+	var status status.Status
 	eventually(t, what, func() bool {
 		status = s.status(t)
 		return fits(status)
@@ -42,12 +43,12 @@ func TestStatusWithoutWorkers(t *testing.T) {
 	for range 3 {
 		s.publish(t, userIn(t, 2), 1)
 	}
-	status := s.status(t)
-	if len(status.Workers) != 0 || len(status.Partitions) != sharedPartitions || len(status.DeadLetters) != 0 {
-		t.Fatalf("status is %+v, want 4 partitions and nothing else", status)
+	got := s.status(t)
+	if len(got.Workers) != 0 || len(got.Partitions) != sharedPartitions || len(got.DeadLetters) != 0 {
+		t.Fatalf("status is %+v, want 4 partitions and nothing else", got)
 	}
-	for i, p := range status.Partitions {
-		want := stream.PartitionStatus{Number: i}
+	for i, p := range got.Partitions {
+		want := status.Partition{Number: i}
 		if i == 2 {
 			want.Pending, want.OldestPending = 3, p.OldestPending
 		}
@@ -56,7 +57,7 @@ func TestStatusWithoutWorkers(t *testing.T) {
 		}
 	}
 	want := []string{"No worker is running.", "No worker has partitions 0, 1, 2, 3."}
-	if got := status.Warnings(time.Hour); !slices.Equal(got, want) {
+	if got := got.Warnings(time.Hour); !slices.Equal(got, want) {
 		t.Errorf("warnings are %q, want %q", got, want)
 	}
 }
@@ -69,7 +70,7 @@ func TestStatusOfWorkers(t *testing.T) {
 	third := s.start(t, toEach(t, alice), stream.WithIdentity("v1", "aaa"))
 	last := s.publishToAll(t, 0, 5)
 	s.publishRaw(t, s.subjects.Update(presence.MustUserID(userIn(t, 3))), "nonsense", nil)
-	status := s.awaitStatus(t, "status of 3 workers that have done everything", func(status stream.Status) bool {
+	got := s.awaitStatus(t, "status of 3 workers that have done everything", func(status status.Status) bool {
 		for _, p := range status.Partitions {
 			if p.Owner == "" || p.Owner != p.CommittedBy || p.Pending > 0 || p.Sequence == 0 {
 				return false
@@ -77,31 +78,31 @@ func TestStatusOfWorkers(t *testing.T) {
 		}
 		return len(status.Workers) == 3 && len(status.DeadLetters) > 0
 	})
-	for _, p := range status.Partitions {
+	for _, p := range got.Partitions {
 		if p.OldestPending != 0 || p.Resumes || p.Epoch == 0 || p.Sequence < last-3 {
 			t.Errorf("partition %d is %+v, want it done by its owner up to about %d", p.Number, p, last)
 		}
 	}
-	if want := map[wire.Reason]uint64{wire.Malformed: 1}; !reflect.DeepEqual(status.DeadLetters, want) {
-		t.Errorf("dead letters are %v, want %v", status.DeadLetters, want)
+	if want := map[wire.Reason]uint64{wire.Malformed: 1}; !reflect.DeepEqual(got.DeadLetters, want) {
+		t.Errorf("dead letters are %v, want %v", got.DeadLetters, want)
 	}
-	wantWorkers(t, status, map[string]stream.WorkerStatus{
+	wantWorkers(t, got, map[string]status.Worker{
 		first.ID():  {Version: "v1", ConfigHash: "aaa"},
 		second.ID(): {Version: "v2", ConfigHash: "bbb", ConfigDiffers: true},
 		third.ID():  {Version: "v1", ConfigHash: "aaa"},
 	})
-	if newest := status.NewestDead; newest == nil || newest.Reason != wire.Malformed || newest.Time.IsZero() {
+	if newest := got.NewestDead; newest == nil || newest.Reason != wire.Malformed || newest.Time.IsZero() {
 		t.Errorf("the newest dead letter is %+v, want a malformed one", newest)
 	}
-	status.NewestDead.Time = status.Time.Add(-16 * time.Minute)
+	got.NewestDead.Time = got.Time.Add(-16 * time.Minute)
 	want := []string{fmt.Sprintf("Not every worker has the configuration aaa: %s. In a rollout that passes.", second.ID())}
-	if got := status.Warnings(time.Hour); !slices.Equal(got, want) {
+	if got := got.Warnings(time.Hour); !slices.Equal(got, want) {
 		t.Errorf("warnings are %q, want %q", got, want)
 	}
 }
 
 // wantWorkers compares versions and configurations, and that each has a share.
-func wantWorkers(t *testing.T, status stream.Status, want map[string]stream.WorkerStatus) {
+func wantWorkers(t *testing.T, status status.Status, want map[string]status.Worker) {
 	t.Helper()
 	for _, w := range status.Workers {
 		expected := want[w.ID]
@@ -119,7 +120,7 @@ func TestStatusTellsRates(t *testing.T) {
 	s := newSite(t, shared)
 	s.start(t, toEach(t, alice))
 	mark := 0
-	s.awaitStatus(t, "rates of a worker and its partitions", func(status stream.Status) bool {
+	s.awaitStatus(t, "rates of a worker and its partitions", func(status status.Status) bool {
 		mark++
 		s.publish(t, userIn(t, 1), mark)
 		w := status.Workers[0]
@@ -135,15 +136,15 @@ func TestStatusOfBacklog(t *testing.T) {
 	w := s.startWith(t, []routing.Registration{{Name: "held", Router: h.router(t), Timeout: eventTimeout}})
 	s.publishMany(t, 0, 10)
 	await(t, h.asked, "call of the router")
-	status := s.awaitStatus(t, "backlog of 10", func(status stream.Status) bool {
+	got := s.awaitStatus(t, "backlog of 10", func(status status.Status) bool {
 		p := status.Partitions[0]
 		return p.Pending == 10 && p.OldestPending > 0.1 && p.Owner == w.ID()
 	})
-	if got := status.Warnings(100 * time.Millisecond); len(got) != 1 {
+	if got := got.Warnings(100 * time.Millisecond); len(got) != 1 {
 		t.Errorf("warnings are %q, want one about the backlog", got)
 	}
 	close(h.release)
-	s.awaitStatus(t, "no backlog", func(status stream.Status) bool { return status.Partitions[0].Pending == 0 })
+	s.awaitStatus(t, "no backlog", func(status status.Status) bool { return status.Partitions[0].Pending == 0 })
 }
 
 // A worker that was not heard for its TTL is none, whatever it said. Of two that say
@@ -162,7 +163,7 @@ func TestStatusWithoutMissedWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	status := s.awaitStatus(t, "status of the 2 workers that are there", func(status stream.Status) bool { return len(status.Workers) == 2 })
+	status := s.awaitStatus(t, "status of the 2 workers that are there", func(status status.Status) bool { return len(status.Workers) == 2 })
 	var owners []string
 	for _, p := range status.Partitions {
 		owners = append(owners, p.Owner)
@@ -194,67 +195,67 @@ func TestStatusOfStreamMadeAgain(t *testing.T) {
 func TestReadStatusRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	if _, err := stream.ReadStatus(t.Context(), s.nc, "Bad Prefix"); err == nil {
+	if _, err := status.Read(t.Context(), s.nc, "Bad Prefix"); err == nil {
 		t.Error("ReadStatus takes any prefix")
 	}
-	if _, err := stream.ReadStatus(t.Context(), s.nc, "other"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if _, err := status.Read(t.Context(), s.nc, "other"); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("ReadStatus without streams = %v, want %v", err, jetstream.ErrStreamNotFound)
 	}
 	if _, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FOREIGN_UPDATES", Subjects: []string{"foreign"}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.ReadStatus(t.Context(), s.nc, "foreign"); err == nil {
+	if _, err := status.Read(t.Context(), s.nc, "foreign"); err == nil {
 		t.Error("ReadStatus takes any stream")
 	}
 }
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	live := stream.WorkerStatus{ID: "w1"}
-	owned := func(n int, more stream.PartitionStatus) stream.PartitionStatus {
+	live := status.Worker{ID: "w1"}
+	owned := func(n int, more status.Partition) status.Partition {
 		more.Number, more.Owner = n, "w1"
 		return more
 	}
-	many := make([]stream.PartitionStatus, 12)
+	many := make([]status.Partition, 12)
 	for i := range many {
 		many[i].Number = i
 	}
 	tests := []struct {
 		name   string
-		status stream.Status
+		status status.Status
 		want   []string
 	}{
-		{"all well", stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{owned(0, stream.PartitionStatus{Pending: 9, OldestPending: 10})}}, nil},
+		{"all well", status.Status{Workers: []status.Worker{live}, Partitions: []status.Partition{owned(0, status.Partition{Pending: 9, OldestPending: 10})}}, nil},
 		{
 			"many without owner",
-			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: many},
+			status.Status{Workers: []status.Worker{live}, Partitions: many},
 			[]string{"No worker has partitions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more."},
 		},
 		{
 			"stream made again",
-			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{{Resumes: true}, owned(1, stream.PartitionStatus{Resumes: true})}},
+			status.Status{Workers: []status.Worker{live}, Partitions: []status.Partition{{Resumes: true}, owned(1, status.Partition{Resumes: true})}},
 			[]string{"No worker has partition 0.", "The updates stream was made again, and no worker has gone on in it with partition 0 yet."},
 		},
 		{
 			"new dead letters",
-			stream.Status{
-				Workers: []stream.WorkerStatus{live}, Time: time.Unix(100, 0), DeadLetters: map[wire.Reason]uint64{wire.Malformed: 2, wire.TooLarge: 7},
-				NewestDead: &stream.NewestDeadLetter{Reason: wire.TooLarge, Time: time.Unix(97, 0)},
+			status.Status{
+				Workers: []status.Worker{live}, Time: time.Unix(100, 0), DeadLetters: map[wire.Reason]uint64{wire.Malformed: 2, wire.TooLarge: 7},
+				NewestDead: &status.NewestDeadLetter{Reason: wire.TooLarge, Time: time.Unix(97, 0)},
 			},
 			[]string{"9 dead letters are kept, the newest (too_large) stored 3s ago: router-worker dead list shows why."},
 		},
 		{
 			"old dead letters",
-			stream.Status{
-				Workers: []stream.WorkerStatus{live}, Time: time.Unix(10000, 0), DeadLetters: map[wire.Reason]uint64{wire.Malformed: 2},
-				NewestDead: &stream.NewestDeadLetter{Time: time.Unix(97, 0)},
+			status.Status{
+				Workers: []status.Worker{live}, Time: time.Unix(10000, 0), DeadLetters: map[wire.Reason]uint64{wire.Malformed: 2},
+				NewestDead: &status.NewestDeadLetter{Time: time.Unix(97, 0)},
 			},
 			nil,
 		},
 		{
 			"backlog",
-			stream.Status{Workers: []stream.WorkerStatus{live}, Partitions: []stream.PartitionStatus{
-				owned(0, stream.PartitionStatus{Pending: 9, OldestPending: 11}), owned(1, stream.PartitionStatus{Pending: 500, OldestPending: 75.25}),
+			status.Status{Workers: []status.Worker{live}, Partitions: []status.Partition{
+				owned(0, status.Partition{Pending: 9, OldestPending: 11}), owned(1, status.Partition{Pending: 500, OldestPending: 75.25}),
 			}},
 			[]string{"Updates have been waiting for longer than 10s in partitions 0, 1; the oldest for 1m15.3s, one of 500 in partition 1."},
 		},

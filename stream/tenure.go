@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/presence-router/presence-router/stream/internal/checkpoint"
+	"github.com/presence-router/presence-router/stream/internal/claim"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/wait"
 )
 
 // tenure is this worker's time with a partition, from the first attempt to claim it
@@ -16,8 +21,8 @@ type tenure struct {
 // event is what a tenure has come to.
 type event struct {
 	partition int
-	claim     *claim // where it has claimed the partition
-	err       error  // else, why it ended; nil where the partition was released
+	claim     *claim.Claim // where it has claimed the partition
+	err       error        // else, why it ended; nil where the partition was released
 }
 
 // mayClaim reports whether it is time to claim a partition: whoever has it has
@@ -45,10 +50,10 @@ func (o *ownership) begin(work context.Context, partition int) {
 	if !o.begun {
 		limit = o.worker.config.Worker.StartTimeout
 	}
-	id := partitionID{generation: o.layout.Generation, number: partition}
+	id := deployment.Partition{Generation: o.layout.Generation, Number: partition}
 	o.running.Go(func() {
 		defer release()
-		err := o.worker.serve(take, work, id, limit, func(c claim) {
+		err := o.worker.serve(take, work, id, limit, func(c claim.Claim) {
 			o.events <- event{partition: partition, claim: &c}
 		})
 		o.events <- event{partition: partition, err: err}
@@ -58,8 +63,8 @@ func (o *ownership) begin(work context.Context, partition int) {
 // note takes over what a tenure has come to.
 func (o *ownership) note(work context.Context, e event) {
 	if e.claim != nil {
-		o.tenures[e.partition].claim = e.claim.checkpoint.revision
-		if !e.claim.again {
+		o.tenures[e.partition].claim = e.claim.Checkpoint.Revision
+		if !e.claim.Again {
 			o.changes.claimed(*e.claim)
 		}
 		return
@@ -67,8 +72,8 @@ func (o *ownership) note(work context.Context, e event) {
 	delete(o.tenures, e.partition)
 	delete(o.waits, e.partition)
 	o.changes.ended++
-	switch lost := (*lostError)(nil); {
-	case e.err == nil || ended(work):
+	switch lost := (*checkpoint.LostError)(nil); {
+	case e.err == nil || wait.Ended(work):
 	case errors.As(e.err, &lost):
 		o.rests[e.partition] = time.Now().Add(o.ttl / restsPerTTL)
 	default:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // Beside a change that is refused, plan and apply say of every other one that it is not made.
@@ -18,13 +19,13 @@ func TestTopologySaysThatNothingIsMade(t *testing.T) {
 	config.State.Enabled = true
 	config.Updates.MaxAge += time.Hour
 	config.Deliveries.MaxAge -= time.Minute // which is refused
-	topology := newTopology(t, s.js, config)
-	planned, err := topology.Plan(t.Context())
+	streams := newTopology(t, s.js, config)
+	planned, err := streams.Plan(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	applied, err := topology.Apply(t.Context())
-	if !errors.Is(err, stream.ErrRefused) || !slices.Equal(applied, planned) {
+	applied, err := streams.Apply(t.Context())
+	if !errors.Is(err, topology.ErrRefused) || !slices.Equal(applied, planned) {
 		t.Errorf("Apply = %v, %v, want it refused, and what was planned: %v", applied, err, planned)
 	}
 	const why = ": no change is made while another is refused"

@@ -14,6 +14,8 @@ import (
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -42,7 +44,7 @@ func TestWorkerLeavesStreamsAsTheyAre(t *testing.T) {
 		streams int
 	}{
 		{"more replicas", func(c *stream.Config) { c.Streams.Replicas = 3 }, "replicas", "1", "3", 5},
-		{"other storage", func(c *stream.Config) { c.Streams.Storage = stream.File }, "storage", "memory", "file", 5},
+		{"other storage", func(c *stream.Config) { c.Streams.Storage = topology.File }, "storage", "memory", "file", 5},
 		{"shorter max_age", func(c *stream.Config) { c.Streams.Updates.MaxAge = time.Hour }, "max_age", "24h0m0s", "1h0m0s", 1},
 		{"longer max_age", func(c *stream.Config) { c.Streams.Dead.MaxAge = 8760 * time.Hour }, "max_age", "168h0m0s", "8760h0m0s", 1},
 		{"first limit of updates", func(c *stream.Config) { c.Streams.Updates.MaxBytes = 1 << 30 }, "max_bytes", "-1", "1073741824", 1},
@@ -85,7 +87,7 @@ func wantOtherwise(t *testing.T, reader *metric.ManualReader, want int) {
 func (s *site) awaitWarning(t *testing.T, text string) string {
 	t.Helper()
 	var found string
-	s.awaitStatus(t, "warning "+strconv.Quote(text), func(status stream.Status) bool {
+	s.awaitStatus(t, "warning "+strconv.Quote(text), func(status status.Status) bool {
 		for _, warning := range status.Warnings(time.Hour) {
 			if strings.Contains(warning, text) {
 				found = warning
@@ -130,7 +132,7 @@ func TestDifferenceOfStreamsEnds(t *testing.T) {
 	s.awaitWarning(t, "max_age of PRESENCE_DEAD is 168h0m0s, and 336h0m0s for "+w.ID())
 	other.applyTopology(t)
 	w.log.await(t, "streams are as configured")
-	s.awaitStatus(t, "status without warnings", func(status stream.Status) bool { return len(status.Warnings(time.Hour)) == 0 })
+	s.awaitStatus(t, "status without warnings", func(status status.Status) bool { return len(status.Warnings(time.Hour)) == 0 })
 	wantOtherwise(t, reader, 0)
 	w.stop(t)
 }
@@ -183,8 +185,8 @@ func TestStreamIsLargerThanTheServer(t *testing.T) {
 	t.Parallel()
 	server := natstest.Run(t, func(o *natsserver.Options) { o.MaxStore = 1 << 30 })
 	nc := natstest.Connect(t, server.URL())
-	config := stream.DefaultStreamsConfig()
-	topology, err := stream.NewTopology(natstest.JetStream(t, nc), config)
+	config := topology.DefaultConfig()
+	topology, err := topology.New(natstest.JetStream(t, nc), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natstest"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
-func newTopology(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig, opts ...stream.TopologyOption) *stream.Topology {
+func newTopology(t *testing.T, js jetstream.JetStream, config topology.Config, opts ...topology.Option) *topology.Streams {
 	t.Helper()
-	topology, err := stream.NewTopology(js, config, opts...)
+	topology, err := topology.New(js, config, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,14 +28,14 @@ func newServer(t *testing.T) jetstream.JetStream {
 	return natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
 }
 
-func apply(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) {
+func apply(t *testing.T, js jetstream.JetStream, config topology.Config) {
 	t.Helper()
 	if _, err := newTopology(t, js, config).Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func plan(t *testing.T, js jetstream.JetStream, config stream.StreamsConfig) []string {
+func plan(t *testing.T, js jetstream.JetStream, config topology.Config) []string {
 	t.Helper()
 	changes, err := newTopology(t, js, config).Plan(t.Context())
 	if err != nil {
@@ -66,7 +66,7 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 			"retention limits, storage file, replicas 1, max_age 168h0m0s, max_bytes 1073741824, discard old, max_msgs_per_subject 1, " +
 			"allow_direct true",
 	}
-	if got := plan(t, js, stream.DefaultStreamsConfig()); !slices.Equal(got, want) {
+	if got := plan(t, js, topology.DefaultConfig()); !slices.Equal(got, want) {
 		t.Errorf("Plan of an empty server:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for name := range js.StreamNames(t.Context()).Name() {
@@ -77,7 +77,7 @@ func TestTopologyPlanChangesNothing(t *testing.T) {
 func TestTopologyApplyTwice(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	topology := newTopology(t, js, stream.DefaultStreamsConfig())
+	topology := newTopology(t, js, topology.DefaultConfig())
 	changes, err := topology.Apply(t.Context())
 	if err != nil || len(changes) != 5 {
 		t.Fatalf("Apply = %v, %v, want five changes", changes, err)
@@ -95,52 +95,52 @@ func TestTopologyChanges(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name    string
-		change  func(*stream.StreamsConfig)
+		change  func(*topology.Config)
 		want    string
 		refused bool
 	}{
 		{
-			"max_age of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxAge = time.Hour },
+			"max_age of updates lowered", func(c *topology.Config) { c.Updates.MaxAge = time.Hour },
 			"refuse PRESENCE_UPDATES: max_age is 24h0m0s, configured is 1h0m0s: " +
 				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
-			"max_bytes of updates lowered", func(c *stream.StreamsConfig) { c.Updates.MaxBytes = 1 << 30 },
+			"max_bytes of updates lowered", func(c *topology.Config) { c.Updates.MaxBytes = 1 << 30 },
 			"refuse PRESENCE_UPDATES: max_bytes is 8589934592, configured is 1073741824: " +
 				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
-			"max_age of updates raised", func(c *stream.StreamsConfig) { c.Updates.MaxAge = 48 * time.Hour },
+			"max_age of updates raised", func(c *topology.Config) { c.Updates.MaxAge = 48 * time.Hour },
 			"update PRESENCE_UPDATES: max_age from 24h0m0s to 48h0m0s", false,
 		},
 		{
-			"max_bytes of updates lifted", func(c *stream.StreamsConfig) { c.Updates.MaxBytes = -1 },
+			"max_bytes of updates lifted", func(c *topology.Config) { c.Updates.MaxBytes = -1 },
 			"update PRESENCE_UPDATES: max_bytes from 8589934592 to -1", false,
 		},
 		{
-			"max_bytes of deliveries lowered", func(c *stream.StreamsConfig) { c.Deliveries.MaxBytes = 1 << 30 },
+			"max_bytes of deliveries lowered", func(c *topology.Config) { c.Deliveries.MaxBytes = 1 << 30 },
 			"update PRESENCE_DELIVERIES: max_bytes from 4294967296 to 1073741824", false,
 		},
 		{
-			"max_update_bytes raised", func(c *stream.StreamsConfig) { c.Updates.MaxUpdateBytes = 128 << 10 },
+			"max_update_bytes raised", func(c *topology.Config) { c.Updates.MaxUpdateBytes = 128 << 10 },
 			"update PRESENCE_UPDATES: max_msg_size from 69632 to 135168", false,
 		},
 		{
-			"max_update_bytes lowered", func(c *stream.StreamsConfig) { c.Updates.MaxUpdateBytes = 2 << 10 },
+			"max_update_bytes lowered", func(c *topology.Config) { c.Updates.MaxUpdateBytes = 2 << 10 },
 			"refuse PRESENCE_UPDATES: max_msg_size is 69632, configured is 6144: " +
 				"updates that fit now would be refused; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
-			"max_bytes of dead letters lowered", func(c *stream.StreamsConfig) { c.Dead.MaxBytes = 1 << 20 },
+			"max_bytes of dead letters lowered", func(c *topology.Config) { c.Dead.MaxBytes = 1 << 20 },
 			"refuse PRESENCE_DEAD: max_bytes is 1073741824, configured is 1048576: " +
 				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
 		{
-			"max_age of dead letters raised", func(c *stream.StreamsConfig) { c.Dead.MaxAge = 14 * 24 * time.Hour },
+			"max_age of dead letters raised", func(c *topology.Config) { c.Dead.MaxAge = 14 * 24 * time.Hour },
 			"update PRESENCE_DEAD: max_age from 168h0m0s to 336h0m0s", false,
 		},
 		{
-			"max_age of states lowered", func(c *stream.StreamsConfig) { c.State.MaxAge = time.Hour },
+			"max_age of states lowered", func(c *topology.Config) { c.State.MaxAge = time.Hour },
 			"refuse PRESENCE_STATE: max_age is 168h0m0s, configured is 1h0m0s: " +
 				"messages that are kept now would be deleted; if that is meant, run router-worker topology apply --allow-weaker", true,
 		},
@@ -149,7 +149,7 @@ func TestTopologyChanges(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			js := newServer(t)
-			before := stream.DefaultStreamsConfig()
+			before := topology.DefaultConfig()
 			apply(t, js, before)
 			after := before
 			tt.change(&after)
@@ -157,7 +157,7 @@ func TestTopologyChanges(t *testing.T) {
 				t.Fatalf("Plan = %v, want %s", got, tt.want)
 			}
 			_, err := newTopology(t, js, after).Apply(t.Context())
-			if errors.Is(err, stream.ErrRefused) != tt.refused || (err != nil) != tt.refused {
+			if errors.Is(err, topology.ErrRefused) != tt.refused || (err != nil) != tt.refused {
 				t.Errorf("Apply = %v, want refused %t", err, tt.refused)
 			}
 			settled := after
@@ -175,7 +175,7 @@ func TestTopologyChanges(t *testing.T) {
 func TestTopologyAllowsWeaker(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	before := stream.DefaultStreamsConfig()
+	before := topology.DefaultConfig()
 	apply(t, js, before)
 	after := before
 	after.Updates.MaxAge, after.Updates.MaxBytes = time.Hour, 1<<30
@@ -183,15 +183,15 @@ func TestTopologyAllowsWeaker(t *testing.T) {
 		"weaken PRESENCE_UPDATES: max_age from 24h0m0s to 1h0m0s: messages that are kept now would be deleted",
 		"weaken PRESENCE_UPDATES: max_bytes from 8589934592 to 1073741824: messages that are kept now would be deleted",
 	}
-	changes, err := newTopology(t, js, after, stream.AllowWeaker()).Apply(t.Context())
+	changes, err := newTopology(t, js, after, topology.AllowWeaker()).Apply(t.Context())
 	if err != nil || len(changes) != 2 || changes[0].String() != want[0] || changes[1].String() != want[1] {
 		t.Errorf("Apply = %v, %v, want %v", changes, err, want)
 	}
 	if got := plan(t, js, after); len(got) != 0 {
 		t.Errorf("after Apply the plan is %v, want nothing", got)
 	}
-	after.Storage = stream.Memory
-	if _, err := newTopology(t, js, after, stream.AllowWeaker()).Apply(t.Context()); !errors.Is(err, stream.ErrRefused) {
+	after.Storage = topology.Memory
+	if _, err := newTopology(t, js, after, topology.AllowWeaker()).Apply(t.Context()); !errors.Is(err, topology.ErrRefused) {
 		t.Errorf("Apply of another storage = %v, want it refused: the server cannot change it", err)
 	}
 }
@@ -200,7 +200,7 @@ func TestTopologyAllowsWeaker(t *testing.T) {
 func TestTopologyKeepsThePartitions(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	apply(t, js, config)
 	config.Partitions = 8
 	config.Updates.MaxAge = 48 * time.Hour
@@ -224,13 +224,13 @@ func TestTopologyKeepsThePartitions(t *testing.T) {
 func TestTopologyRefusesForeignTransform(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	apply(t, js, config)
 	edit(t, js, "PRESENCE_UPDATES", func(c *jetstream.StreamConfig) {
 		c.SubjectTransform.Destination = "presence.update.1.{{wildcard(1)}}.{{wildcard(2)}}"
 	})
 	_, err := newTopology(t, js, config).Apply(t.Context())
-	if !errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), "updates would not be stored by partition any more") {
+	if !errors.Is(err, topology.ErrRefused) || !strings.Contains(err.Error(), "updates would not be stored by partition any more") {
 		t.Errorf("Apply = %v, want the transform refused", err)
 	}
 }
@@ -239,25 +239,25 @@ func TestTopologyRefusesForeignTransform(t *testing.T) {
 func TestTopologyRefusesFirstLimit(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	config.Updates.MaxBytes = -1
 	apply(t, js, config)
 	config.Updates.MaxBytes = 1 << 30
-	if _, err := newTopology(t, js, config).Apply(t.Context()); !errors.Is(err, stream.ErrRefused) {
-		t.Errorf("Apply = %v, want %v", err, stream.ErrRefused)
+	if _, err := newTopology(t, js, config).Apply(t.Context()); !errors.Is(err, topology.ErrRefused) {
+		t.Errorf("Apply = %v, want %v", err, topology.ErrRefused)
 	}
 }
 
 func TestTopologyRefusalLeavesEverything(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	before := stream.DefaultStreamsConfig()
+	before := topology.DefaultConfig()
 	apply(t, js, before)
 	after := before
-	after.Storage = stream.Memory
+	after.Storage = topology.Memory
 	after.Updates.MaxAge = 48 * time.Hour // This one alone would be made.
 	changes, err := newTopology(t, js, after).Apply(t.Context())
-	if !errors.Is(err, stream.ErrRefused) || strings.Count(err.Error(), "storage is file, configured is memory: the server cannot change it") != 5 {
+	if !errors.Is(err, topology.ErrRefused) || strings.Count(err.Error(), "storage is file, configured is memory: the server cannot change it") != 5 {
 		t.Errorf("Apply = %v, want the storage of five streams refused", err)
 	}
 	if len(changes) != 6 {
@@ -271,7 +271,7 @@ func TestTopologyRefusalLeavesEverything(t *testing.T) {
 func TestTopologyKeepsOtherSettings(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	apply(t, js, config)
 	edit(t, js, "PRESENCE_UPDATES", func(c *jetstream.StreamConfig) {
 		c.Metadata = map[string]string{"team": "chat"}
@@ -317,7 +317,7 @@ func edit(t *testing.T, js jetstream.JetStream, name string, change func(*jetstr
 func TestTopologyVerifySaysWhatDiffers(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	apply(t, js, config)
 	if err := js.DeleteStream(t.Context(), "PRESENCE_DEAD"); err != nil {
 		t.Fatal(err)
@@ -337,7 +337,7 @@ func TestTopologyVerifySaysWhatDiffers(t *testing.T) {
 func TestTopologyPrefixNamesStreams(t *testing.T) {
 	t.Parallel()
 	js := newServer(t)
-	config := stream.DefaultStreamsConfig()
+	config := topology.DefaultConfig()
 	config.Prefix = "acme"
 	apply(t, js, config)
 	var names []string
@@ -349,7 +349,7 @@ func TestTopologyPrefixNamesStreams(t *testing.T) {
 		t.Errorf("streams are %v, want %v", names, want)
 	}
 	config.Prefix = "Acme"
-	if _, err := stream.NewTopology(js, config); err == nil || !strings.Contains(err.Error(), "subject_prefix") {
-		t.Errorf("NewTopology with prefix Acme = %v, want an error about subject_prefix", err)
+	if _, err := topology.New(js, config); err == nil || !strings.Contains(err.Error(), "subject_prefix") {
+		t.Errorf("New with prefix Acme = %v, want an error about subject_prefix", err)
 	}
 }

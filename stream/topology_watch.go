@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -17,7 +19,7 @@ const topologyInterval = 10 * time.Second
 // topologyWatch compares the streams with the configuration of a worker, which goes
 // on with what there is.
 type topologyWatch struct {
-	topology  *Topology
+	topology  *topology.Streams
 	log       *slog.Logger
 	telemetry *telemetry
 	known     atomic.Pointer[[]wire.StreamDifference] // found last; nil before
@@ -40,9 +42,9 @@ func (w *topologyWatch) run(ctx context.Context) {
 // look compares once, and logs what has changed since the last time. While the
 // streams cannot be looked up, what is known stays.
 func (w *topologyWatch) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jsapi.Timeout)
 	defer cancel()
-	changes, err := w.topology.different(ctx)
+	changes, err := w.topology.Different(ctx)
 	if err != nil {
 		w.log.Debug("streams are not compared with the configuration", "error", err)
 		return
@@ -71,7 +73,7 @@ func (w *topologyWatch) differences() []wire.StreamDifference {
 
 // differences returns the changes with those together that differ in the stream
 // alone.
-func differences(changes []Change) []wire.StreamDifference {
+func differences(changes []topology.Change) []wire.StreamDifference {
 	var all []wire.StreamDifference
 	for _, c := range changes {
 		one := wire.StreamDifference{Setting: c.Setting, Have: c.Have, Configured: c.Want}

@@ -14,6 +14,11 @@ import (
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/internal/checkpoint"
+	"github.com/presence-router/presence-router/stream/internal/claim"
+	"github.com/presence-router/presence-router/stream/internal/commit"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -42,11 +47,10 @@ type Worker struct {
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
 	replies    replies
-	layouts    layouts
+	layouts    deployment.Layouts
 	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
-	claimer    *claimer
-	committer  *committer
-	ingester   *ingester
+	claimer    *claim.Claimer
+	commits    *commit.Committer
 	claiming   *wait.Stall // of all partitions, as are the others
 	reading    *wait.Stall
 	routing    *wait.Stall
@@ -57,7 +61,6 @@ type Worker struct {
 	counted    *jetstream.StreamInfo // of the updates, when pending updates were counted last; of the goroutine that does
 	care       atomic.Pointer[care]  // once the streams are there
 	preparing  *wait.Stall
-	letters    *letterNotice
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
 	readers    sync.WaitGroup // of tenures, which do not wait for them
@@ -103,7 +106,9 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 		return nil, err
 	}
 	w.losses = newLosses(w.options.log, w.telemetry)
-	w.assemble()
+	if err = w.assemble(); err != nil {
+		return nil, err
+	}
 	w.setWaiting(errNotRunning)
 	return w, nil
 }
@@ -116,39 +121,24 @@ func (w *Worker) setWaiting(err error) {
 	w.waiting.Store(&err)
 }
 
-func (w *Worker) assemble() {
+func (w *Worker) assemble() (err error) {
 	log := w.options.log
-	deliveries := leader{nc: w.nc, stream: w.subjects.DeliveriesStream()}
-	w.layouts = newLayouts(w.js, w.subjects)
-	points := checkpoints{deliveries: deliveries, subjects: w.subjects, notice: newForeignNotice(log, w.telemetry)}
+	points := checkpoint.NewStore(w.js, w.subjects).Noting(log, w.telemetry.foreignCheckpoint)
+	w.layouts = deployment.NewLayouts(w.js, w.subjects, checkpoint.NewStore(w.js, w.subjects).Has)
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
 	w.preparing = wait.NewStall(log, "preparing the streams")
-	w.letters = newLetterNotice(log)
 	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.claimers = make(chan struct{}, maxClaims)
-	w.claimer = &claimer{
-		js: w.js, subjects: w.subjects, checkpoints: points, worker: w.config.Worker.ID, start: w.config.Worker.Start,
-		tails: tailReader{js: w.js, subjects: w.subjects}, fastIngest: w.config.Streams.Deliveries.FastIngest, pause: wait.Pause,
-		continuity: &continuity{
-			js: w.js, updates: leader{nc: w.nc, stream: w.subjects.UpdatesStream()}, subjects: w.subjects, log: log,
-		},
+	w.claimer = &claim.Claimer{
+		JS: w.js, Subjects: w.subjects, Checkpoints: points, Worker: w.config.Worker.ID, Newest: w.config.Worker.Start == Newest,
+		FastIngest: w.config.Streams.Deliveries.FastIngest, Pause: wait.Pause,
+		Continuity: checkpoint.NewContinuity(w.js, w.subjects, log),
 	}
-	w.committer = &committer{
-		commits: w.commits(points), groupBytes: maxGroupBytes,
-		idle: make(map[*partition]position), served: make(map[*partition]served),
-	}
-	w.ingester = &ingester{
-		commits: w.commits(points), inbox: w.nc.NewInbox(), heard: make(chan *nats.Msg, maxAnswers),
-		lanes: make(map[*partition]*lane), flights: make(map[string]*flight), found: make(chan *flight, maxPartitions), rested: make(chan *lane, maxPartitions),
-	}
-}
-
-func (w *Worker) commits(points checkpoints) commits {
-	return commits{
-		nc: w.nc, checkpoints: points, subjects: w.subjects, instance: w.instance, config: w.config.Worker,
-		staged: make(chan unit, maxPartitions*slotsPerPartition),
-		stall:  wait.NewStall(w.options.log, "committing deliveries"), log: w.options.log, letters: w.letters, telemetry: w.telemetry,
-	}
+	w.commits, err = commit.New(commit.Config{
+		JS: w.js, Subjects: w.subjects, Checkpoints: points, Worker: w.config.Worker.ID, Instance: w.instance,
+		CheckpointInterval: w.config.Worker.CheckpointInterval, CommitTimeout: w.config.Worker.CommitTimeout, Log: log, Meter: w.options.meter,
+	})
+	return err
 }
 
 // ID returns the worker's ID, the configured one or the one made up.
@@ -169,8 +159,7 @@ func (w *Worker) Ready() error {
 	if waiting != nil {
 		return errors.Join(problems, w.preparing.Waiting(), *waiting, w.claiming.Waiting())
 	}
-	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.committer.stall.Waiting(),
-		w.ingester.stall.Waiting(), w.progress.waiting(time.Now()))
+	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.commits.Waiting(), w.progress.waiting(time.Now()))
 }
 
 // Run shares the partitions with the other workers and routes the updates of its
@@ -180,8 +169,9 @@ func (w *Worker) Ready() error {
 // another worker was started under its ID. Run is called once.
 func (w *Worker) Run(ctx context.Context) error {
 	w.telemetry.begin(ctx)
+	w.commits.Begin(ctx)
 	defer w.closeStalls()
-	defer w.letters.end()
+	defer w.commits.Close()
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
@@ -197,7 +187,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer stopQueries()
-	ignore, err := w.ingester.listen()
+	ignore, err := w.commits.Listen()
 	if err != nil {
 		return err
 	}
@@ -209,11 +199,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { w.stopWithin(work, abandon) })()
 
 	var committing sync.WaitGroup
-	committing.Go(func() { w.committer.run(work) })
-	committing.Go(func() { w.ingester.run(work) })
+	committing.Go(func() { w.commits.Run(work) })
 	failure := owned.run(ctx, work)
-	close(w.committer.staged)
-	close(w.ingester.staged)
+	w.commits.End()
 	w.readers.Wait()
 	committing.Wait()
 	switch cause := context.Cause(work); {
@@ -226,7 +214,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) closeStalls() {
-	for _, s := range []*wait.Stall{w.claiming, w.reading, w.routing, w.moving, w.committer.stall, w.ingester.stall} {
+	for _, s := range []*wait.Stall{w.claiming, w.reading, w.routing, w.moving} {
 		s.Close()
 	}
 }
@@ -242,8 +230,8 @@ func (w *Worker) stopWithin(work context.Context, abandon context.CancelCauseFun
 	defer timer.Stop()
 	defer looks.Stop()
 	for {
-		waiting := errors.Join(w.committer.stall.Waiting(), w.ingester.stall.Waiting())
-		if waiting != nil && full(waiting) {
+		waiting := w.commits.Waiting()
+		if waiting != nil && jsapi.Classify(waiting) == jsapi.Full {
 			abandon(fmt.Errorf("%w: %w", errNoRoom, waiting))
 			return
 		}
@@ -263,10 +251,8 @@ func (w *Worker) stopWithin(work context.Context, abandon context.CancelCauseFun
 
 // ignoreEnd returns nil where err only says that ctx has ended.
 func ignoreEnd(ctx context.Context, err error) error {
-	if ended(ctx) {
+	if wait.Ended(ctx) {
 		return nil
 	}
 	return err
 }
-
-func ended(ctx context.Context) bool { return ctx.Err() != nil }

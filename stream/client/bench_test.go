@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/internal/natstest"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/client"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // benchSite returns a client, and the JetStream of a server with streams.
@@ -20,7 +20,7 @@ func benchSite(b *testing.B) (*client.Client, jetstream.JetStream) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	topology, err := stream.NewTopology(js, streams())
+	topology, err := topology.New(js, streams())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func received(m jetstream.Msg, meta *jetstream.MsgMetadata, created time.Time) (
 		Position:    Position{Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Created: created},
 		Pending:     meta.NumPending,
 		IsReplay:    m.Headers().Get(wire.ReplayHeader) != "",
-		Traceparent: m.Headers().Get(traceHeader),
+		Traceparent: m.Headers().Get(wire.TraceHeader),
 	}
 	var err error
 	if d.ReceivedDelivery, err = wire.DecodeDelivery(m.Data()); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/client"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 // startExample runs a server, and a worker that has alice see bob and carol.
@@ -22,7 +23,7 @@ func startExample() (ctx context.Context, c *client.Client, stop func()) {
 	dir := must(os.MkdirTemp("", "presence-client-"))
 	server := must(natsserver.Start(natsserver.Options{StoreDir: dir}))
 	nc := must(nats.Connect(server.URL(), nats.ReconnectBufSize(-1)))
-	if _, err := must(stream.NewTopology(must(jetstream.New(nc)), streams())).Apply(ctx); err != nil {
+	if _, err := must(topology.New(must(jetstream.New(nc)), streams())).Apply(ctx); err != nil {
 		panic(err)
 	}
 	worker := exampleWorker(nc)

@@ -10,8 +10,8 @@ import (
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/client"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -34,7 +34,7 @@ func newSite(t *testing.T) *site {
 
 func (s *site) applyTopology(t *testing.T) {
 	t.Helper()
-	topology, err := stream.NewTopology(s.js, streams())
+	topology, err := topology.New(s.js, streams())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +54,8 @@ func newServer(t *testing.T) *site {
 	return &site{server: server, js: natstest.JetStream(t, natstest.Connect(t, server.URL())), subjects: subjects}
 }
 
-func streams() stream.StreamsConfig {
-	config := stream.DefaultStreamsConfig()
+func streams() topology.Config {
+	config := topology.DefaultConfig()
 	config.Partitions = 4
 	config.Updates.MaxBytes = -1
 	return config

@@ -12,10 +12,7 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-const (
-	traceHeader    = "traceparent"
-	maxHeaderBytes = 256 // longest ID and trace context
-)
+const maxHeaderBytes = 256 // longest ID and trace context
 
 // Update is one presence update that is to be published.
 type Update struct {
@@ -53,7 +50,7 @@ func (u Update) message(subjects wire.Subjects, ids messageIDs, maxBytes int) (*
 	if u.ID != "" || u.Traceparent != "" {
 		m.Header = make(nats.Header, 2)
 		set(m.Header, jetstream.MsgIDHeader, ids.of(u.ID))
-		set(m.Header, traceHeader, u.Traceparent)
+		set(m.Header, wire.TraceHeader, u.Traceparent)
 	}
 	return m, nil
 }

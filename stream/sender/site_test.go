@@ -16,8 +16,8 @@ import (
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/sender"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -52,10 +52,10 @@ func newSite(t *testing.T, configure ...func(*natsserver.Options)) *site {
 
 func (s *site) applyTopology(t *testing.T) {
 	t.Helper()
-	c := stream.DefaultStreamsConfig()
-	c.Storage = stream.Memory
+	c := topology.DefaultConfig()
+	c.Storage = topology.Memory
 	c.Updates.MaxBytes = -1
-	topology, err := stream.NewTopology(s.js, c)
+	topology, err := topology.New(s.js, c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,16 @@ func (s Subjects) Delivery(scope Scope, shard int, recipient presence.UserID) st
 	return string(s.AppendDelivery(make([]byte, 0, 64), scope, shard, recipient))
 }
 
+// DeliveryTo returns the subject of recipient's deliveries, who is local or not, with so
+// many shards.
+func (s Subjects) DeliveryTo(recipient presence.UserID, local bool, shards int) string {
+	scope := Remote
+	if local {
+		scope = Local
+	}
+	return s.Delivery(scope, Shard(scope, recipient, shards), recipient)
+}
+
 // AppendDelivery appends Delivery(scope, shard, recipient) to dst.
 func (s Subjects) AppendDelivery(dst []byte, scope Scope, shard int, recipient presence.UserID) []byte {
 	dst = append(append(dst, s.deliver...), scope...)

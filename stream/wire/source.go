@@ -37,3 +37,10 @@ func ParseSource(value string) (Source, error) {
 	}
 	return Source{Partition: partition, First: first, Last: last}, nil
 }
+
+// TraceHeader carries the W3C trace context from updates to deliveries.
+const TraceHeader = "traceparent"
+
+// HeaderRoom is what the headers of a message may take of the server's maximum
+// payload.
+const HeaderRoom = 4 << 10

@@ -21,8 +21,8 @@ import (
 	"github.com/presence-router/presence-router/internal/natsserver"
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/source/dendrite"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -59,14 +59,14 @@ func newSite(t *testing.T) *site {
 // applyTopology makes the router's streams.
 func (s *site) applyTopology(t *testing.T) {
 	t.Helper()
-	c := stream.DefaultStreamsConfig()
-	c.Storage = stream.Memory
+	c := topology.DefaultConfig()
+	c.Storage = topology.Memory
 	c.Updates.MaxBytes = -1
-	topology, err := stream.NewTopology(s.js, c)
+	streams, err := topology.New(s.js, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := topology.Apply(t.Context()); err != nil {
+	if _, err := streams.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/bench"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -41,7 +41,7 @@ func TestReportText(t *testing.T) {
 	fanIn := one
 	fanIn.Recipients, fanIn.FanIn, fanIn.Workers = 10, true, 2
 	report := bench.Report{Machine: machine(), Rounds: 5, Tables: []bench.Table{{
-		Storage: stream.File, Replicas: 1, Rows: []bench.Row{
+		Storage: topology.File, Replicas: 1, Rows: []bench.Row{
 			{Name: "publish (R)", Median: bench.Figures{Messages: 150_000, OfR: 1, WorkerCPU: 3.1, ServerCPU: 6.1}},
 			{Name: one.String(), Case: &one, Median: bench.Figures{
 				Updates: 63_000, Deliveries: 62_990, Pairs: 63_000, OfR: 0.42, WorkerCPU: 4, ServerCPU: 10, Resident: 80e6,
@@ -105,7 +105,7 @@ func TestConfigValidate(t *testing.T) {
 		{"default", func(*bench.Config) {}, ""},
 		{"rounds", func(c *bench.Config) { c.Rounds = 0 }, "--rounds is 0: want 1 to 100"},
 		{"duration", func(c *bench.Config) { c.Duration = time.Millisecond }, "--duration is 1ms: want 10ms to 1h"},
-		{"storage", func(c *bench.Config) { c.Storages = []stream.Storage{"tape"} }, `--storage is "tape": want file or memory`},
+		{"storage", func(c *bench.Config) { c.Storages = []topology.Storage{"tape"} }, `--storage is "tape": want file or memory`},
 		{"no storage", func(c *bench.Config) { c.Storages = nil }, "--storage, --replicas and --workers: want at least one of each"},
 		{"name of a program", func(c *bench.Config) { c.Programs = []bench.Program{{Name: "router-worker"}} }, `--program is "router-worker": want a name of its own`},
 		{"programs of a name", func(c *bench.Config) { c.Programs = []bench.Program{{Name: "a"}, {Name: "a"}} }, `--program is "a": want a name of its own`},

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/presence-router/presence-router/internal/fault"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 const (
@@ -18,13 +18,13 @@ const (
 
 // Config says what is measured.
 type Config struct {
-	URL        string           // of servers that run already; own ones are started where empty
-	Storages   []stream.Storage // one table each
-	Replicas   []int            // one table each
-	Workers    []int            // how many share the work
-	Recipients []int            // of each update, drawn from 100,000
-	FanIn      int              // recipients who receive everything; 0 leaves that out
-	Users      int              // who have routes; fewer where those would hold more than 200,000 recipients
+	URL        string             // of servers that run already; own ones are started where empty
+	Storages   []topology.Storage // one table each
+	Replicas   []int              // one table each
+	Workers    []int              // how many share the work
+	Recipients []int              // of each update, drawn from 100,000
+	FanIn      int                // recipients who receive everything; 0 leaves that out
+	Users      int                // who have routes; fewer where those would hold more than 200,000 recipients
 	Partitions int
 	Rounds     int           // of which the median counts
 	Duration   time.Duration // of each measurement, about
@@ -44,8 +44,8 @@ type Program struct {
 // within three minutes.
 func DefaultConfig() Config {
 	return Config{
-		Storages: []stream.Storage{stream.File, stream.Memory}, Replicas: []int{1}, Workers: []int{1},
-		Recipients: []int{1, 10, 100}, FanIn: 10, Users: 10_000, Partitions: stream.DefaultStreamsConfig().Partitions,
+		Storages: []topology.Storage{topology.File, topology.Memory}, Replicas: []int{1}, Workers: []int{1},
+		Recipients: []int{1, 10, 100}, FanIn: 10, Users: 10_000, Partitions: topology.DefaultConfig().Partitions,
 		Rounds: 5, Duration: 700 * time.Millisecond, Raw: true, Latency: true,
 	}
 }
@@ -73,7 +73,7 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("--recipients and --fan-in are empty: want one of them"))
 	}
 	for _, storage := range c.Storages {
-		if storage != stream.File && storage != stream.Memory {
+		if storage != topology.File && storage != topology.Memory {
 			errs = append(errs, fmt.Errorf("--storage is %q: want file or memory", storage))
 		}
 	}
@@ -93,7 +93,7 @@ func (c Config) Validate() error {
 
 // site is the streams that measurements run on.
 type site struct {
-	storage  stream.Storage
+	storage  topology.Storage
 	replicas int
 }
 

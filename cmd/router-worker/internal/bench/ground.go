@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -34,13 +35,13 @@ type ground struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	subjects wire.Subjects
-	streams  stream.StreamsConfig
+	streams  topology.Config
 	made     bool // the streams are there
 }
 
 // newGround starts servers for s, or connects to those at url.
 func newGround(ctx context.Context, self, url string, s site) (g *ground, err error) {
-	g = &ground{self: self, url: url, streams: stream.DefaultStreamsConfig()}
+	g = &ground{self: self, url: url, streams: topology.DefaultConfig()}
 	g.streams.Prefix = "bench-" + strings.ToLower(rand.Text()[:6])
 	g.streams.Storage, g.streams.Replicas = s.storage, s.replicas
 	g.streams.Updates.MaxBytes, g.streams.Deliveries.MaxBytes, g.streams.Dead.MaxBytes = -1, -1, -1 // A limit would be reserved for nothing.
@@ -94,7 +95,7 @@ func (g *ground) renew(ctx context.Context, partitions int) error {
 		return err
 	}
 	g.streams.Partitions = partitions
-	topology, err := stream.NewTopology(g.js, g.streams)
+	topology, err := topology.New(g.js, g.streams)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (g *ground) renew(ctx context.Context, partitions int) error {
 }
 
 // attempt tries for a moment: a cluster without a leader does not answer at all.
-func attempt(ctx context.Context, topology *stream.Topology) error {
+func attempt(ctx context.Context, topology *topology.Streams) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	_, err := topology.Apply(ctx)

@@ -1,6 +1,8 @@
 package bench
 
-import "github.com/presence-router/presence-router/stream"
+import (
+	"github.com/presence-router/presence-router/stream/topology"
+)
 
 // Report is what a benchmark gave.
 type Report struct {
@@ -11,9 +13,9 @@ type Report struct {
 
 // Table is what was measured on one kind of streams.
 type Table struct {
-	Storage  stream.Storage `json:"storage"`
-	Replicas int            `json:"replicas"`
-	Rows     []Row          `json:"rows"`
+	Storage  topology.Storage `json:"storage"`
+	Replicas int              `json:"replicas"`
+	Rows     []Row            `json:"rows"`
 }
 
 // Row is one thing that was measured, several times.

@@ -15,7 +15,7 @@ import (
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/internal/fault"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 func (p *program) bench() *cobra.Command {
@@ -120,7 +120,7 @@ func (f *benchFlags) add(command *cobra.Command, storages ...string) {
 func (f *benchFlags) parse(url string) error {
 	f.config.Storages = nil
 	for _, storage := range f.storages {
-		f.config.Storages = append(f.config.Storages, stream.Storage(storage))
+		f.config.Storages = append(f.config.Storages, topology.Storage(storage))
 	}
 	programs, err := parsePrograms(f.programs)
 	if err != nil {

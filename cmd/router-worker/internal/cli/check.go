@@ -19,7 +19,7 @@ import (
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 func (p *program) check() *cobra.Command {
@@ -96,10 +96,10 @@ type faultReport struct {
 }
 
 type streamsReport struct {
-	SubjectPrefix string         `json:"subject_prefix"`
-	Partitions    int            `json:"partitions"`
-	Replicas      int            `json:"replicas"`
-	Storage       stream.Storage `json:"storage"`
+	SubjectPrefix string           `json:"subject_prefix"`
+	Partitions    int              `json:"partitions"`
+	Replicas      int              `json:"replicas"`
+	Storage       topology.Storage `json:"storage"`
 }
 
 // String says the same for people.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/internal/plural"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/deadletter"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -27,9 +27,9 @@ func (p *program) dead() *cobra.Command {
 }
 
 // withLetters connects and has do work with the dead letters.
-func (p *program) withLetters(ctx context.Context, do func(context.Context, *stream.DeadLetters) error) error {
+func (p *program) withLetters(ctx context.Context, do func(context.Context, *deadletter.Store) error) error {
 	return p.asClient(ctx, func(ctx context.Context, s *session) error {
-		letters, err := stream.NewDeadLetters(s.js, s.config.Streams.Prefix)
+		letters, err := deadletter.NewStore(s.js, s.config.Streams.Prefix)
 		if err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ const maxCompleted = 100
 // completeIDs offers the oldest dead letters. If they cannot be read, it offers none.
 func (p *program) completeIDs(command *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var ids []cobra.Completion
-	_ = p.withLetters(command.Context(), func(ctx context.Context, letters *stream.DeadLetters) error {
+	_ = p.withLetters(command.Context(), func(ctx context.Context, letters *deadletter.Store) error {
 		for kept, err := range letters.All(ctx, "") {
 			if err != nil || len(ids) == maxCompleted {
 				return err
@@ -113,7 +113,7 @@ func (p *program) deadRequeue() *cobra.Command {
 				return err
 			}
 		}
-		return p.withLetters(ctx, func(ctx context.Context, letters *stream.DeadLetters) error {
+		return p.withLetters(ctx, func(ctx context.Context, letters *deadletter.Store) error {
 			if all {
 				if ids, err = p.everyID(ctx, letters, reason); err != nil {
 					return err
@@ -124,7 +124,7 @@ func (p *program) deadRequeue() *cobra.Command {
 	})
 }
 
-func (p *program) everyID(ctx context.Context, letters *stream.DeadLetters, reason wire.Reason) ([]uint64, error) {
+func (p *program) everyID(ctx context.Context, letters *deadletter.Store, reason wire.Reason) ([]uint64, error) {
 	var ids []uint64
 	for kept, err := range letters.All(ctx, reason) {
 		if p.passesOver(err) {
@@ -140,7 +140,7 @@ func (p *program) everyID(ctx context.Context, letters *stream.DeadLetters, reas
 
 // passesOver notes an error about messages that are no dead letters.
 func (p *program) passesOver(err error) bool {
-	if !errors.Is(err, stream.ErrForeignLetters) {
+	if !errors.Is(err, deadletter.ErrForeign) {
 		return false
 	}
 	p.note("%s", terminal.Escape(err.Error()))
@@ -148,7 +148,7 @@ func (p *program) passesOver(err error) bool {
 }
 
 // requeue goes on after a letter that cannot be requeued.
-func (p *program) requeue(ctx context.Context, letters *stream.DeadLetters, ids []uint64) error {
+func (p *program) requeue(ctx context.Context, letters *deadletter.Store, ids []uint64) error {
 	failed := 0
 	for _, id := range ids {
 		sequence, err := letters.Requeue(ctx, id)
@@ -201,7 +201,7 @@ func (p *program) deadPurge() *cobra.Command {
 		if !sure {
 			return usagef("dead purge deletes for good: say so with --yes")
 		}
-		return p.withLetters(ctx, func(ctx context.Context, letters *stream.DeadLetters) error {
+		return p.withLetters(ctx, func(ctx context.Context, letters *deadletter.Store) error {
 			purged, err := letters.Purge(ctx, reason)
 			if err != nil {
 				return err

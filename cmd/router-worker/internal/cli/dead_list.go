@@ -15,7 +15,7 @@ import (
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/internal/plural"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/deadletter"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -39,13 +39,13 @@ func (p *program) deadList() *cobra.Command {
 		if limit < 0 {
 			return usagef("--limit is %d: want 0 or more", limit)
 		}
-		return p.withLetters(ctx, func(ctx context.Context, letters *stream.DeadLetters) error {
+		return p.withLetters(ctx, func(ctx context.Context, letters *deadletter.Store) error {
 			return p.listLetters(ctx, letters, reason, limit)
 		})
 	})
 }
 
-func (p *program) listLetters(ctx context.Context, letters *stream.DeadLetters, reason wire.Reason, limit int) error {
+func (p *program) listLetters(ctx context.Context, letters *deadletter.Store, reason wire.Reason, limit int) error {
 	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	defer table.Flush() //nolint:errcheck // Nobody reads stdout any more.
 	listed := 0
@@ -71,7 +71,7 @@ func (p *program) listLetters(ctx context.Context, letters *stream.DeadLetters, 
 	return nil
 }
 
-func (p *program) listLetter(table io.Writer, kept stream.KeptLetter, isFirst bool) error {
+func (p *program) listLetter(table io.Writer, kept deadletter.Kept, isFirst bool) error {
 	if p.flags.json {
 		return p.writeJSON(kept)
 	}
@@ -102,7 +102,7 @@ func (p *program) deadShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return p.withLetters(ctx, func(ctx context.Context, letters *stream.DeadLetters) error {
+		return p.withLetters(ctx, func(ctx context.Context, letters *deadletter.Store) error {
 			kept, err := letters.Get(ctx, id)
 			if err != nil {
 				return err
@@ -116,7 +116,7 @@ func (p *program) deadShow() *cobra.Command {
 	})
 }
 
-func (p *program) showLetter(kept stream.KeptLetter) {
+func (p *program) showLetter(kept deadletter.Kept) {
 	letter := kept.Letter
 	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
 	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, terminal.Escape(value)) }

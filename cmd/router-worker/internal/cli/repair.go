@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 func (p *program) repair() *cobra.Command {
@@ -33,7 +33,7 @@ sequence. Workers may run meanwhile. The exit code is 1 if something needs a cho
 	command.Flags().StringVar(&from, "from", "", `where partitions begin that have no checkpoint left: "oldest", "newest" or the `+"`sequence`"+` of an update`)
 	return p.does(command, func(ctx context.Context, _ []string) error {
 		return p.asClient(ctx, func(ctx context.Context, s *session) error {
-			r, err := stream.NewRepair(s.js, stream.RepairConfig{Prefix: s.config.Streams.Prefix, From: stream.From(from)})
+			r, err := topology.NewRepair(s.js, topology.RepairConfig{Prefix: s.config.Streams.Prefix, From: topology.From(from)})
 			if err != nil {
 				return &usageError{err}
 			}
@@ -46,16 +46,16 @@ sequence. Workers may run meanwhile. The exit code is 1 if something needs a cho
 				return err
 			}
 			if err == nil {
-				err = stream.Unrepaired(mends)
+				err = topology.Unrepaired(mends)
 			}
 			return errors.Join(err, p.showMends(mends))
 		})
 	})
 }
 
-func (p *program) showMends(mends []stream.Mend) error {
+func (p *program) showMends(mends []topology.Mend) error {
 	if p.flags.json {
-		return p.writeJSON(map[string]any{"repairs": append([]stream.Mend{}, mends...)})
+		return p.writeJSON(map[string]any{"repairs": append([]topology.Mend{}, mends...)})
 	}
 	if len(mends) == 0 {
 		p.say("nothing to repair")

@@ -9,7 +9,7 @@ import (
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/internal/plural"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 func (p *program) repartition() *cobra.Command {
@@ -36,11 +36,11 @@ streams.partitions to the same number afterwards.`,
 		}
 		return p.asClient(ctx, func(ctx context.Context, s *session) error {
 			line := terminal.NewLine(p.Stderr)
-			config := stream.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: partitions, Wait: wait, Progress: p.follow(line)}
+			config := topology.RepartitionConfig{Prefix: s.config.Streams.Prefix, Partitions: partitions, Wait: wait, Progress: p.follow(line)}
 			if err := config.Validate(); err != nil {
 				return &usageError{err}
 			}
-			r, err := stream.NewRepartition(s.js, config)
+			r, err := topology.NewRepartition(s.js, config)
 			if err != nil {
 				return err
 			}
@@ -56,9 +56,9 @@ streams.partitions to the same number afterwards.`,
 
 // follow returns what says how far a change is: on a terminal all the time,
 // elsewhere once for each step.
-func (p *program) follow(line *terminal.Line) func(stream.Progress) {
-	var last stream.Step
-	return func(now stream.Progress) {
+func (p *program) follow(line *terminal.Line) func(topology.Progress) {
+	var last topology.Step
+	return func(now topology.Progress) {
 		if line.Show("%s: %d of %s", doing(now.Step), now.Done, plural.Of(now.Total, "partition", "partitions")) {
 			return
 		}
@@ -70,22 +70,22 @@ func (p *program) follow(line *terminal.Line) func(stream.Progress) {
 }
 
 // doing says for people what a step does.
-func doing(step stream.Step) string {
+func doing(step topology.Step) string {
 	switch step {
-	case stream.Switch:
+	case topology.Switch:
 		return "storing updates in the new layout"
-	case stream.Drain:
+	case topology.Drain:
 		return "waiting until workers have committed the updates before"
-	case stream.Position:
+	case topology.Position:
 		return "moving the positions"
-	case stream.HandOver:
+	case topology.HandOver:
 		return "waiting until workers have claimed the new partitions"
 	default:
 		return string(step)
 	}
 }
 
-func (p *program) showRepartitioned(done stream.Repartitioned) error {
+func (p *program) showRepartitioned(done topology.Repartitioned) error {
 	if p.flags.json {
 		return p.writeJSON(done)
 	}

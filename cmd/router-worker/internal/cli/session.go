@@ -15,6 +15,7 @@ import (
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/client"
+	"github.com/presence-router/presence-router/stream/diagnosis"
 )
 
 // clientTimeout bounds how long a command for people waits for a server.
@@ -60,8 +61,8 @@ func (s *session) diagnosed(ctx context.Context, err error) error {
 	case errors.As(err, &refused): // What it advises is of no use if a stream is missing.
 		bare = refused.err
 	}
-	found := stream.Explain(context.WithoutCancel(ctx), s.js.Conn(), s.config.Streams.Prefix, bare, s.diagnosis()...)
-	if errors.As(found, new(stream.Problem)) {
+	found := diagnosis.Explain(context.WithoutCancel(ctx), s.js.Conn(), s.config.Streams.Prefix, bare, s.diagnosis()...)
+	if errors.As(found, new(diagnosis.Problem)) {
 		return found
 	}
 	if refused == nil && (errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded)) {
@@ -81,11 +82,11 @@ func (s *slowError) Error() string {
 func (s *slowError) Unwrap() error { return s.error }
 
 // diagnosis is what to look at where the configuration says so.
-func (s *session) diagnosis() []stream.DiagnosisOption {
+func (s *session) diagnosis() []diagnosis.Option {
 	if s.config.Streams.State.Enabled {
 		return nil
 	}
-	return []stream.DiagnosisOption{stream.WithoutStates()}
+	return []diagnosis.Option{diagnosis.WithoutStates()}
 }
 
 func (p *program) connect(
@@ -139,7 +140,7 @@ func explain(err error) error {
 	var refused *queryFailure
 	var slow *slowError
 	switch {
-	case err == nil, errors.As(err, &told), errors.As(err, &refused), errors.As(err, &slow), errors.As(err, new(stream.Problem)),
+	case err == nil, errors.As(err, &told), errors.As(err, &refused), errors.As(err, &slow), errors.As(err, new(diagnosis.Problem)),
 		errors.Is(err, stream.ErrServerVersion):
 		return err
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):

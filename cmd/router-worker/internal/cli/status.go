@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 )
 
 // The bounds of --interval.
@@ -72,13 +72,13 @@ func (p *program) checkStatus(flags statusFlags) error {
 
 // statusReport is what status writes with --json.
 type statusReport struct {
-	stream.Status
+	status.Status
 
 	Warnings []string `json:"warnings"`
 }
 
 func (p *program) showStatus(ctx context.Context, s *session, flags statusFlags) error {
-	status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix, s.diagnosis()...)
+	status, err := status.Read(ctx, s.js.Conn(), s.config.Streams.Prefix, s.diagnosis()...)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (p *program) watchStatus(ctx context.Context, s *session, flags statusFlags
 	tick := time.NewTicker(flags.interval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		status, err := stream.ReadStatus(ctx, s.js.Conn(), s.config.Streams.Prefix, s.diagnosis()...)
+		status, err := status.Read(ctx, s.js.Conn(), s.config.Streams.Prefix, s.diagnosis()...)
 		text := statusText(status, flags.late)
 		if err != nil {
 			text = terminal.EscapeLines(explain(s.diagnosed(ctx, err)).Error())

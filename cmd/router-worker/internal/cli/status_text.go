@@ -9,12 +9,12 @@ import (
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
 	"github.com/presence-router/presence-router/internal/plural"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/status"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
 // statusText returns the status for people, what matters most first.
-func statusText(s stream.Status, late time.Duration) string {
+func statusText(s status.Status, late time.Duration) string {
 	var b strings.Builder
 	writeSummary(&b, s)
 	for _, warning := range s.Warnings(late) {
@@ -31,7 +31,7 @@ func statusText(s stream.Status, late time.Duration) string {
 	return b.String()
 }
 
-func writeSummary(w io.Writer, s stream.Status) {
+func writeSummary(w io.Writer, s status.Status) {
 	updates, pending, unread := 0.0, uint64(0), len(s.Partitions) == 0
 	for _, worker := range s.Workers {
 		updates += worker.UpdatesPerSecond
@@ -70,7 +70,7 @@ func lettersText(letters map[wire.Reason]uint64) string {
 	return fmt.Sprintf("%s (%s)", plural.Of(total, "dead letter", "dead letters"), strings.Join(kinds, ", "))
 }
 
-func writeWorkers(w io.Writer, workers []stream.WorkerStatus) {
+func writeWorkers(w io.Writer, workers []status.Worker) {
 	table := newTable(w, "WORKER", "VERSION", "CONFIG", "STARTED", "PARTITIONS", "UPDATES/S", "DELIVERIES/S", "STATE")
 	for _, worker := range workers {
 		hash := worker.ConfigHash
@@ -83,14 +83,14 @@ func writeWorkers(w io.Writer, workers []stream.WorkerStatus) {
 	table.flush()
 }
 
-func state(w stream.WorkerStatus) string {
+func state(w status.Worker) string {
 	if w.Leaving {
 		return "leaving"
 	}
 	return "live"
 }
 
-func writePartitions(w io.Writer, s stream.Status) {
+func writePartitions(w io.Writer, s status.Status) {
 	table := newTable(w, "PARTITION", "OWNER", "POSITION", "PENDING", "OLDEST", "UPDATES/S")
 	for _, p := range s.Partitions {
 		owner, reached, pending, oldest := p.Owner, strconv.FormatUint(p.Sequence, 10), strconv.FormatUint(p.Pending, 10), "-"

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/terminal"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 )
 
 func (p *program) topology() *cobra.Command {
@@ -41,28 +41,28 @@ shorter max_age. What the server cannot change stays refused.`,
 			Short:   "Plan or apply the streams, change the number of partitions, repair checkpoints",
 			Example: "  router-worker topology plan --config config.yaml",
 		},
-		p.does(plan, p.changes((*stream.Topology).Plan, &allowWeaker)),
-		p.does(apply, p.changes((*stream.Topology).Apply, &allowWeaker)),
+		p.does(plan, p.changes((*topology.Streams).Plan, &allowWeaker)),
+		p.does(apply, p.changes((*topology.Streams).Apply, &allowWeaker)),
 		p.repartition(),
 		p.repair(),
 	)
 }
 
 // changes returns the command that has the streams compared, or changed too.
-func (p *program) changes(with func(*stream.Topology, context.Context) ([]stream.Change, error), allowWeaker *bool) func(context.Context, []string) error {
+func (p *program) changes(with func(*topology.Streams, context.Context) ([]topology.Change, error), allowWeaker *bool) func(context.Context, []string) error {
 	return func(ctx context.Context, _ []string) error {
 		return p.asClient(ctx, func(ctx context.Context, s *session) error {
-			var opts []stream.TopologyOption
+			var opts []topology.Option
 			if *allowWeaker {
-				opts = append(opts, stream.AllowWeaker())
+				opts = append(opts, topology.AllowWeaker())
 			}
-			topology, err := stream.NewTopology(s.js, s.config.Streams, opts...)
+			streams, err := topology.New(s.js, s.config.Streams, opts...)
 			if err != nil {
 				return err
 			}
-			changes, err := with(topology, ctx)
+			changes, err := with(streams, ctx)
 			if err == nil {
-				err = stream.Refusal(changes)
+				err = topology.Refusal(changes)
 			}
 			if err != nil && changes == nil {
 				return err
@@ -72,9 +72,9 @@ func (p *program) changes(with func(*stream.Topology, context.Context) ([]stream
 	}
 }
 
-func (p *program) showChanges(changes []stream.Change) error {
+func (p *program) showChanges(changes []topology.Change) error {
 	if p.flags.json {
-		return p.writeJSON(map[string]any{"changes": append([]stream.Change{}, changes...)})
+		return p.writeJSON(map[string]any{"changes": append([]topology.Change{}, changes...)})
 	}
 	if len(changes) == 0 {
 		p.say("nothing to change")

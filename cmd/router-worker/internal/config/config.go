@@ -12,6 +12,7 @@ import (
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -19,7 +20,7 @@ import (
 type Config struct {
 	ServerNames []presence.ServerName `yaml:"server_names"` // whose users are local; at least one
 	NATS        NATS                  `yaml:"nats"`
-	Streams     stream.StreamsConfig  `yaml:"streams"`
+	Streams     topology.Config       `yaml:"streams"`
 	Worker      stream.WorkerConfig   `yaml:"worker"`
 	Federate    Federate              `yaml:"federate"`
 	Sources     Sources               `yaml:"sources"`
@@ -160,7 +161,7 @@ func parsedURL(text string, schemes ...string) bool {
 func Default() Config {
 	return Config{
 		NATS:     NATS{URL: "nats://127.0.0.1:4222", InboxPrefix: stream.DefaultInboxPrefix, ConnectTimeout: 30 * time.Second},
-		Streams:  stream.DefaultStreamsConfig(),
+		Streams:  topology.DefaultConfig(),
 		Worker:   stream.DefaultWorkerConfig(),
 		Federate: DefaultFederate(),
 		Sources:  Sources{APIPrefix: wire.DefaultAPIPrefix},

@@ -16,8 +16,8 @@ import (
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/config"
 	"github.com/presence-router/presence-router/cmd/router-worker/internal/operate"
 	"github.com/presence-router/presence-router/internal/natsserver"
-	"github.com/presence-router/presence-router/stream"
 	"github.com/presence-router/presence-router/stream/client"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -90,7 +90,7 @@ func (d Demo) onServer(ctx context.Context, c config.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
-	topology, err := stream.NewTopology(js, c.Streams)
+	topology, err := topology.New(js, c.Streams)
 	if err != nil {
 		return err
 	}

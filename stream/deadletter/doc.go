@@ -1,0 +1,3 @@
+// Package deadletter lists, publishes again and purges the updates that could not be
+// routed.
+package deadletter

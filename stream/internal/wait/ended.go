@@ -1,0 +1,6 @@
+package wait
+
+import "context"
+
+// Ended reports whether ctx has ended.
+func Ended(ctx context.Context) bool { return ctx.Err() != nil }

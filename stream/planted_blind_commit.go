@@ -1,5 +1,0 @@
-//go:build planted_blind_commit
-
-package stream
-
-const planted = blindCommit

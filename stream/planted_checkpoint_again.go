@@ -1,5 +1,0 @@
-//go:build planted_checkpoint_again
-
-package stream
-
-const planted = checkpointAgain

@@ -1,5 +1,0 @@
-//go:build planted_checkpoint_apart
-
-package stream
-
-const planted = checkpointApart

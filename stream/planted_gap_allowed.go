@@ -1,5 +1,0 @@
-//go:build planted_gap_allowed
-
-package stream
-
-const planted = gapAllowed

@@ -1,5 +1,0 @@
-//go:build planted_outcome_assumed
-
-package stream
-
-const planted = outcomeAssumed

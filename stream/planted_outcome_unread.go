@@ -1,5 +1,0 @@
-//go:build planted_outcome_unread
-
-package stream
-
-const planted = outcomeUnread

@@ -1,5 +1,0 @@
-//go:build planted_purge_skips
-
-package stream
-
-const planted = purgeSkips

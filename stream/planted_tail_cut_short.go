@@ -1,5 +1,0 @@
-//go:build planted_tail_cut_short
-
-package stream
-
-const planted = tailCutShort

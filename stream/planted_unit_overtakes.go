@@ -1,5 +1,0 @@
-//go:build planted_unit_overtakes
-
-package stream
-
-const planted = unitOvertakes
