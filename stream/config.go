@@ -7,6 +7,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing/presence"
+	"github.com/presence-router/presence-router/stream/query"
 	"github.com/presence-router/presence-router/stream/topology"
 )
 
@@ -50,7 +51,7 @@ type WorkerConfig struct {
 	StopTimeout        time.Duration `yaml:"stop_timeout"`        // bound on committing what is routed when the worker stops
 	TTL                time.Duration `yaml:"ttl"`                 // how long a worker that is not heard of keeps its partitions
 	Topology           bool          `yaml:"apply_topology"`      // on start, make the streams that are missing and turn on what is needed
-	Queries            QueriesConfig `yaml:"queries"`
+	Queries            query.Config  `yaml:"queries"`
 }
 
 // DefaultWorkerConfig returns the settings that a configuration starts from.
@@ -66,7 +67,7 @@ func DefaultWorkerConfig() WorkerConfig {
 		StopTimeout:        10 * time.Second,
 		TTL:                3 * time.Second,
 		Topology:           true,
-		Queries:            DefaultQueriesConfig(),
+		Queries:            query.DefaultConfig(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/query"
 	"github.com/presence-router/presence-router/stream/topology"
 )
 
@@ -37,7 +38,7 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 			c.Worker = stream.WorkerConfig{
 				Batch: 1, RouterTimeout: time.Millisecond, Start: stream.Oldest, CheckpointInterval: 10 * time.Millisecond,
 				CommitTimeout: 100 * time.Millisecond, StartTimeout: time.Second, StopTimeout: 100 * time.Millisecond, TTL: time.Second,
-				Queries: stream.QueriesConfig{Concurrency: 1, Waiting: 1, MaxBytes: 1 << 20, Timeout: 10 * time.Millisecond, Replays: 1, ReplayTimeout: time.Second},
+				Queries: query.Config{Concurrency: 1, Waiting: 1, MaxBytes: 1 << 20, Timeout: 10 * time.Millisecond, Replays: 1, ReplayTimeout: time.Second},
 			}
 		}},
 		{"highest", func(c *stream.Config) {
@@ -52,7 +53,7 @@ func TestConfigAcceptsTheBounds(t *testing.T) {
 			c.Worker = stream.WorkerConfig{
 				ID: "azAZ09_-", Batch: 4096, RouterTimeout: 10 * time.Minute, Start: stream.Newest, CheckpointInterval: time.Minute,
 				CommitTimeout: time.Minute, RetryLimit: time.Hour, StartTimeout: time.Hour, StopTimeout: 10 * time.Minute, TTL: time.Minute,
-				Queries: stream.QueriesConfig{Concurrency: 1024, Waiting: 65_536, MaxBytes: 1 << 30, Timeout: 10 * time.Minute, Replays: 64, ReplayTimeout: time.Hour},
+				Queries: query.Config{Concurrency: 1024, Waiting: 65_536, MaxBytes: 1 << 30, Timeout: 10 * time.Minute, Replays: 64, ReplayTimeout: time.Hour},
 			}
 		}},
 	}
@@ -100,9 +101,9 @@ func TestConfigFaultNamesFieldValueAndBound(t *testing.T) {
 		{func(c *stream.Config) { c.Worker.Queries.Timeout = 0 }, "worker.queries.timeout is 0s: want 10ms to 10m0s"},
 		{func(c *stream.Config) { c.Worker.Queries.Replays = 0 }, "worker.queries.replays is 0: want 1 to 64"},
 		{func(c *stream.Config) { c.Worker.Queries.ReplayTimeout = 0 }, "worker.queries.replay_timeout is 0s: want 1s to 1h0m0s"},
-		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = slices.Repeat([]stream.ReplyPrefix{"a"}, 65) }, "worker.queries.reply_prefixes is 65: want at most 64 prefixes"},
-		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = []stream.ReplyPrefix{"a", "$JS"} }, `worker.queries.reply_prefixes[1] is "$JS": want ` + replyPrefix},
-		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = []stream.ReplyPrefix{"presence.a"} }, `worker.queries.reply_prefixes[0] is "presence.a": want another first token than presence, streams.subject_prefix`},
+		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = slices.Repeat([]query.ReplyPrefix{"a"}, 65) }, "worker.queries.reply_prefixes is 65: want at most 64 prefixes"},
+		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = []query.ReplyPrefix{"a", "$JS"} }, `worker.queries.reply_prefixes[1] is "$JS": want ` + replyPrefix},
+		{func(c *stream.Config) { c.Worker.Queries.ReplyPrefixes = []query.ReplyPrefix{"presence.a"} }, `worker.queries.reply_prefixes[0] is "presence.a": want another first token than presence, streams.subject_prefix`},
 		{func(c *stream.Config) { c.Worker.ID = "a b" }, `worker.id is "a b": want at most 64 of A-Z, a-z, 0-9, _ and -`},
 		{func(c *stream.Config) { c.Worker.Batch = 0 }, "worker.batch is 0: want 1 to 4096"},
 		{func(c *stream.Config) { c.Worker.Batch = 4097 }, "worker.batch is 4097: want 1 to 4096"},

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 
-	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/internal/claim"
 	"github.com/presence-router/presence-router/stream/internal/commit"
 	"github.com/presence-router/presence-router/stream/internal/route"
@@ -28,7 +27,7 @@ func (w *Worker) line(c claim.Claim, arrived <-chan updates.Update, p *commit.Pa
 			MaxBytes: streams.Updates.MaxUpdateBytes, RetryLimit: w.config.Worker.RetryLimit,
 		},
 		encoder: &route.Encoder{
-			Subjects: w.subjects, IsLocal: func(server presence.ServerName) bool { return w.local[server] }, Tracer: w.options.tracer,
+			Subjects: w.subjects, IsLocal: w.isLocal, Tracer: w.options.tracer,
 			Shards: streams.Deliveries.Shards, Coalesce: w.config.Worker.Coalesce, Half: c.Position, Tail: c.Tail,
 			MaxDelivery: streams.Deliveries.MaxDeliveryBytes, MaxPayload: int(w.nc.MaxPayload()) - wire.HeaderRoom, MaxBytes: w.commits.UnitBytes(),
 		},

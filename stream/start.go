@@ -163,3 +163,24 @@ func (w *Worker) claim(ctx context.Context, partition deployment.Partition, limi
 	})
 	return claimed, err
 }
+
+// connectAgain makes another connection like that of w, but for changes.
+func (w *Worker) connectAgain(ctx context.Context, what string, changes ...nats.Option) (nc *nats.Conn, err error) {
+	options := w.nc.Opts
+	options.Name += " " + what
+	for _, change := range changes {
+		err = errors.Join(err, change(&options))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect for %s: %w", what, err)
+	}
+	waiting := wait.NewStall(w.options.log, "connecting to NATS for "+what)
+	err = w.persist(ctx, w.config.Worker.StartTimeout, waiting, 0, func(context.Context) error {
+		nc, err = options.Connect()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect for %s: %w", what, err)
+	}
+	return nc, nil
+}

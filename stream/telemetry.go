@@ -7,7 +7,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/presence-router/presence-router/internal/instrument"
-	"github.com/presence-router/presence-router/stream/wire"
 )
 
 const scope = "github.com/presence-router/presence-router/stream"
@@ -15,48 +14,27 @@ const scope = "github.com/presence-router/presence-router/stream"
 // telemetry holds the instruments of the package. Its methods may be called by
 // several goroutines at once.
 type telemetry struct {
-	losses      metric.Int64Counter
-	foreign     metric.Int64Counter
-	owned       metric.Int64UpDownCounter
-	workers     metric.Int64Gauge
-	mixed       metric.Int64Gauge
-	otherwise   metric.Int64Gauge
-	queries     metric.Int64Counter
-	misdirected metric.Int64Counter
-	queryTimes  metric.Float64Histogram
-	replayed    metric.Int64Counter
+	losses    metric.Int64Counter
+	foreign   metric.Int64Counter
+	owned     metric.Int64UpDownCounter
+	workers   metric.Int64Gauge
+	mixed     metric.Int64Gauge
+	otherwise metric.Int64Gauge
 }
 
 func newTelemetry(meter metric.Meter, pending, problems metric.Int64Callback) (*telemetry, error) {
 	m := instrument.Maker{Meter: meter}
 	t := &telemetry{
-		losses:      m.Counter("presence_router_lost_updates", "Updates that the updates stream dropped before they were routed, by partition."),
-		foreign:     m.Counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
-		owned:       m.UpDown("presence_router_owned_partitions", "Partitions that this worker serves."),
-		workers:     m.Gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
-		mixed:       m.Gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
-		otherwise:   m.Gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
-		queries:     m.Counter("presence_router_queries", "Queries answered, by query and code: 200 or that of the error."),
-		misdirected: m.Counter("presence_router_queries_misdirected", "Queries that were not answered because their reply subject is below none of worker.queries.reply_prefixes, by query; discovery stands for $SRV."),
-		queryTimes: m.Histogram("presence_router_query_duration", "s", "Time from the arrival of a query to its answer, by query.",
-			.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60),
-		replayed: m.Counter("presence_router_replayed_deliveries", "Deliveries that send_online_presence stored."),
+		losses:    m.Counter("presence_router_lost_updates", "Updates that the updates stream dropped before they were routed, by partition."),
+		foreign:   m.Counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
+		owned:     m.UpDown("presence_router_owned_partitions", "Partitions that this worker serves."),
+		workers:   m.Gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
+		mixed:     m.Gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
+		otherwise: m.Gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
 	}
 	m.Observed("presence_router_partition_pending", "Updates of a partition of this worker that are not done, as the server counted them within the last seconds.", pending)
 	m.Observed("presence_router_problems", "1 for each thing that is wrong with the NATS servers or the streams, by problem and stream.", problems)
 	return t, m.Err
-}
-
-// begin has the counters whose labels are known exist from the start: a rate is not
-// seen of a counter that begins with 1.
-func (t *telemetry) begin(ctx context.Context) {
-	t.replayed.Add(ctx, 0)
-	for _, name := range wire.Queries() {
-		t.forQuery(name).begin(ctx)
-	}
-	for _, name := range append(wire.Queries(), discoveryQuery) {
-		t.misdirected.Add(ctx, 0, metric.WithAttributes(attribute.String("query", name)))
-	}
 }
 
 // claimed counts a partition that this worker serves until released is called. Its

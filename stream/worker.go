@@ -20,6 +20,7 @@ import (
 	"github.com/presence-router/presence-router/stream/internal/deployment"
 	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/wait"
+	"github.com/presence-router/presence-router/stream/query"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -46,7 +47,7 @@ type Worker struct {
 	instance   string // unique to this Worker: its commit IDs begin with it
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
-	replies    replies
+	queries    *query.Service
 	layouts    deployment.Layouts
 	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claim.Claimer
@@ -99,14 +100,14 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.replies, err = newReplies(nc.Opts.InboxPrefix, config.Worker.Queries, w.subjects); err != nil {
-		return nil, err
-	}
 	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending, w.observeProblems); err != nil {
 		return nil, err
 	}
 	w.losses = newLosses(w.options.log, w.telemetry)
 	if err = w.assemble(); err != nil {
+		return nil, err
+	}
+	if w.queries, err = query.New(w.queriesConfig()); err != nil {
 		return nil, err
 	}
 	w.setWaiting(errNotRunning)
@@ -141,6 +142,21 @@ func (w *Worker) assemble() (err error) {
 	return err
 }
 
+func (w *Worker) queriesConfig() query.ServiceConfig {
+	streams := w.config.Streams
+	return query.ServiceConfig{
+		Bounds: w.config.Worker.Queries, Subjects: w.subjects, Inbox: w.nc.Opts.InboxPrefix,
+		Dispatcher: w.dispatcher, IsLocal: w.isLocal, Coalesce: w.config.Worker.Coalesce, HasStates: streams.State.Enabled,
+		Layout:    func() wire.Layout { return *w.layout.Load() },
+		MaxUpdate: streams.Updates.MaxUpdateBytes, MaxDelivery: streams.Deliveries.MaxDeliveryBytes, Shards: streams.Deliveries.Shards,
+		StopTimeout: w.config.Worker.StopTimeout, Connect: w.connectAgain, Changes: w.options.answering,
+		Explain: func(err error) error { return w.care.Load().explain(err) },
+		Log:     w.options.log, Meter: w.options.meter,
+	}
+}
+
+func (w *Worker) isLocal(server presence.ServerName) bool { return w.local[server] }
+
 // ID returns the worker's ID, the configured one or the one made up.
 func (w *Worker) ID() string { return w.config.Worker.ID }
 
@@ -168,7 +184,7 @@ func (w *Worker) Ready() error {
 // work is left after worker.stop_timeout, and one that wraps ErrReplaced once
 // another worker was started under its ID. Run is called once.
 func (w *Worker) Run(ctx context.Context) error {
-	w.telemetry.begin(ctx)
+	w.queries.Begin(ctx)
 	w.commits.Begin(ctx)
 	defer w.closeStalls()
 	defer w.commits.Close()
@@ -182,7 +198,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer leave()
 	ctx, owned.end = context.WithCancel(ctx)
 	defer owned.end()
-	stopQueries, err := w.startQueries(ctx)
+	stopQueries, err := w.queries.Start(ctx)
 	if err != nil {
 		return err
 	}

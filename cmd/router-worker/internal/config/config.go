@@ -12,6 +12,7 @@ import (
 	"github.com/presence-router/presence-router/modules"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/query"
 	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -32,12 +33,12 @@ type Config struct {
 
 // NATS says how to reach the NATS servers.
 type NATS struct {
-	URL            URL                `yaml:"url"`          // one or more, separated by commas
-	Credentials    string             `yaml:"credentials"`  // path of a credentials file; none where empty
-	InboxPrefix    stream.ReplyPrefix `yaml:"inbox_prefix"` // of the subjects that answers come to
-	Queries        NATSQueries        `yaml:"queries"`
-	TLS            TLS                `yaml:"tls"`             // for servers that ask for more than the system's certificates
-	ConnectTimeout time.Duration      `yaml:"connect_timeout"` // bound on waiting for a server at the start
+	URL            URL               `yaml:"url"`          // one or more, separated by commas
+	Credentials    string            `yaml:"credentials"`  // path of a credentials file; none where empty
+	InboxPrefix    query.ReplyPrefix `yaml:"inbox_prefix"` // of the subjects that answers come to
+	Queries        NATSQueries       `yaml:"queries"`
+	TLS            TLS               `yaml:"tls"`             // for servers that ask for more than the system's certificates
+	ConnectTimeout time.Duration     `yaml:"connect_timeout"` // bound on waiting for a server at the start
 }
 
 // NATSQueries says how the connection logs in that takes queries and answers them.
@@ -160,7 +161,7 @@ func parsedURL(text string, schemes ...string) bool {
 // server_names, which have no default.
 func Default() Config {
 	return Config{
-		NATS:     NATS{URL: "nats://127.0.0.1:4222", InboxPrefix: stream.DefaultInboxPrefix, ConnectTimeout: 30 * time.Second},
+		NATS:     NATS{URL: "nats://127.0.0.1:4222", InboxPrefix: query.DefaultInboxPrefix, ConnectTimeout: 30 * time.Second},
 		Streams:  topology.DefaultConfig(),
 		Worker:   stream.DefaultWorkerConfig(),
 		Federate: DefaultFederate(),

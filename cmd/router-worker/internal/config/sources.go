@@ -9,7 +9,7 @@ import (
 
 	"github.com/presence-router/presence-router/internal/fault"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/query"
 	"github.com/presence-router/presence-router/stream/source/dendrite"
 	"github.com/presence-router/presence-router/stream/wire"
 )
@@ -32,12 +32,12 @@ type Dendrite struct {
 // DendriteNATS says how to reach Dendrite's NATS servers. Without a URL they are the
 // router's, by the router's connection settings.
 type DendriteNATS struct {
-	URL            URL                `yaml:"url"`
-	Credentials    string             `yaml:"credentials"`
-	InboxPrefix    stream.ReplyPrefix `yaml:"inbox_prefix"`
-	APIPrefix      string             `yaml:"api_prefix"` // of the JetStream API
-	TLS            TLS                `yaml:"tls"`
-	ConnectTimeout time.Duration      `yaml:"connect_timeout"`
+	URL            URL               `yaml:"url"`
+	Credentials    string            `yaml:"credentials"`
+	InboxPrefix    query.ReplyPrefix `yaml:"inbox_prefix"`
+	APIPrefix      string            `yaml:"api_prefix"` // of the JetStream API
+	TLS            TLS               `yaml:"tls"`
+	ConnectTimeout time.Duration     `yaml:"connect_timeout"`
 }
 
 // Beside returns how to connect, where router says how to connect to the router's NATS.
@@ -49,7 +49,7 @@ func (n DendriteNATS) Beside(router NATS) NATS {
 	}
 	return NATS{
 		URL: n.URL, Credentials: n.Credentials, TLS: n.TLS,
-		InboxPrefix:    cmp.Or(n.InboxPrefix, stream.DefaultInboxPrefix),
+		InboxPrefix:    cmp.Or(n.InboxPrefix, query.DefaultInboxPrefix),
 		ConnectTimeout: cmp.Or(n.ConnectTimeout, router.ConnectTimeout),
 	}
 }

@@ -1,4 +1,4 @@
-package stream
+package query
 
 import (
 	"fmt"
@@ -24,26 +24,23 @@ type answerer struct {
 }
 
 // answerer returns an answerer that reads and stores through c.states.
-func (w *Worker) answerer(c queryConnections) (*answerer, error) {
+func (w *Service) answerer(c queryConnections) (*answerer, error) {
 	nc := c.states
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	isLocal := func(server presence.ServerName) bool { return w.local[server] }
-	streams := w.config.Streams
 	return &answerer{
-		dispatcher: w.dispatcher,
-		isLocal:    isLocal,
-		coalesce:   w.config.Worker.Coalesce,
-		maxUpdate:  streams.Updates.MaxUpdateBytes,
+		dispatcher: w.Dispatcher,
+		isLocal:    w.IsLocal,
+		coalesce:   w.Coalesce,
+		maxUpdate:  w.MaxUpdate,
 		maxAnswer:  int(c.answers.MaxPayload()),
 		states: newestStates{
-			nc: nc, js: js, subjects: w.subjects, enabled: streams.State.Enabled,
-			layout: func() wire.Layout { return *w.layout.Load() }, maxBytes: streams.Updates.MaxUpdateBytes,
+			nc: nc, js: js, subjects: w.Subjects, enabled: w.HasStates, layout: w.Layout, maxBytes: w.MaxUpdate,
 		},
 		replayer: replayer{
-			js: js, subjects: w.subjects, isLocal: isLocal, shards: streams.Deliveries.Shards, maxDelivery: streams.Deliveries.MaxDeliveryBytes,
+			js: js, subjects: w.Subjects, isLocal: w.IsLocal, shards: w.Shards, maxDelivery: w.MaxDelivery,
 			maxPayload: int(nc.MaxPayload()) - wire.HeaderRoom, telemetry: w.telemetry,
 		},
 	}, nil

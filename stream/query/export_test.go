@@ -1,11 +1,10 @@
-package stream //nolint:testpackage // Exports the answers to queries and where they go to the tests.
+package query
 
 import (
 	"context"
 
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -14,14 +13,14 @@ import (
 func UsersForStates(dispatcher *routing.Dispatcher) func(ctx context.Context, dst, request []byte) ([]byte, error) {
 	a := &answerer{
 		dispatcher: dispatcher, isLocal: func(presence.ServerName) bool { return true },
-		maxUpdate: topology.DefaultConfig().Updates.MaxUpdateBytes, maxAnswer: 1 << 20,
+		maxUpdate: 64 << 10, maxAnswer: 1 << 20,
 	}
 	return a.usersForStates
 }
 
 // RepliesTo returns a function that reports whether a worker answers to a subject,
 // whose connection has that inbox prefix.
-func RepliesTo(inbox string, config QueriesConfig) (func(subject string) bool, error) {
+func RepliesTo(inbox string, config Config) (func(subject string) bool, error) {
 	subjects, err := wire.NewSubjects("presence")
 	if err != nil {
 		return nil, err

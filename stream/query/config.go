@@ -1,4 +1,4 @@
-package stream
+package query
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"github.com/presence-router/presence-router/internal/fault"
 )
 
-// QueriesConfig bounds the queries that one worker answers.
-type QueriesConfig struct {
+// Config bounds the queries that one worker answers.
+type Config struct {
 	Concurrency   int           `yaml:"concurrency"`    // most queries answered at once
 	Waiting       int           `yaml:"waiting"`        // most queries waiting for that; more are refused
 	MaxBytes      int           `yaml:"max_bytes"`      // most bytes of the requests that wait or are answered, replays and others each; more are refused
@@ -19,16 +19,16 @@ type QueriesConfig struct {
 	ReplyPrefixes []ReplyPrefix `yaml:"reply_prefixes"` // of the subjects that answers go to, beside the inboxes of the worker's connection
 }
 
-// DefaultQueriesConfig returns the settings that a configuration starts from.
-func DefaultQueriesConfig() QueriesConfig {
-	return QueriesConfig{
+// DefaultConfig returns the settings that a configuration starts from.
+func DefaultConfig() Config {
+	return Config{
 		Concurrency: 32, Waiting: 1024, MaxBytes: 16 << 20, Timeout: 5 * time.Second, Replays: 2, ReplayTimeout: time.Minute,
 		ReplyPrefixes: []ReplyPrefix{DefaultInboxPrefix, ImportReplyPrefix},
 	}
 }
 
 // Validate returns nil or the joined faults, each a *fault.Field.
-func (c QueriesConfig) Validate() error {
+func (c Config) Validate() error {
 	return errors.Join(
 		fault.Within("concurrency", c.Concurrency, 1, 1024),
 		fault.Within("waiting", c.Waiting, 1, 65_536),
@@ -45,11 +45,11 @@ const maxReplyPrefixes = 64
 
 // ValidateBeside returns nil, or the joined faults of prefixes of replies that
 // subjects of a deployment begin with, whose streams.subject_prefix is subjects.
-func (c QueriesConfig) ValidateBeside(subjects string) error {
+func (c Config) ValidateBeside(subjects string) error {
 	return c.eachPrefix(func(p ReplyPrefix) error { return p.ValidateBeside(subjects) })
 }
 
-func (c QueriesConfig) eachPrefix(check func(ReplyPrefix) error) error {
+func (c Config) eachPrefix(check func(ReplyPrefix) error) error {
 	var faults []error
 	for i, prefix := range c.ReplyPrefixes {
 		faults = append(faults, fault.Under(fmt.Sprintf("reply_prefixes[%d]", i), check(prefix)))

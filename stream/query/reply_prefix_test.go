@@ -1,15 +1,15 @@
-package stream_test
+package query_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/query"
 )
 
 func TestRepliesThatAreAllowed(t *testing.T) {
 	t.Parallel()
-	config := stream.DefaultQueriesConfig()
+	config := query.DefaultConfig()
 	defaults := map[string]bool{
 		"": true, "_INBOX.a": true, "_INBOX.hs.a.b": true, "_R_.a.b": true, "_INBOX." + strings.Repeat("a", 1017): true,
 		"$JS.API.STREAM.DELETE.PRESENCE_UPDATES": false, "$JS.ACK.a.b": false, "$KV.PRESENCE_WORKERS.layout": false, "$SRV.PING": false,
@@ -19,7 +19,7 @@ func TestRepliesThatAreAllowed(t *testing.T) {
 		"_INBOX." + strings.Repeat("a", 1018): false,
 	}
 	wantReplies(t, "", config, defaults)
-	config.ReplyPrefixes = []stream.ReplyPrefix{"_INBOX.hs", "replies"}
+	config.ReplyPrefixes = []query.ReplyPrefix{"_INBOX.hs", "replies"}
 	wantReplies(t, "_INBOX.worker", config, map[string]bool{
 		"_INBOX.hs.a": true, "_INBOX.worker.a": true, "replies.a": true, "": true,
 		"_INBOX.a": false, "_INBOX.hs": false, "_INBOX.hs2.a": false, "_R_.a": false, "replies": false,
@@ -29,15 +29,15 @@ func TestRepliesThatAreAllowed(t *testing.T) {
 	for inbox, want := range map[string]string{
 		"$JS.API": "no $ at the start", "presence.deliver": "another first token than presence", "_INBOX.>": "without * and >",
 	} {
-		if _, err := stream.RepliesTo(inbox, config); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := query.RepliesTo(inbox, config); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("inbox prefix %s: %v, want %s", inbox, err, want)
 		}
 	}
 }
 
-func wantReplies(t *testing.T, inbox string, config stream.QueriesConfig, subjects map[string]bool) {
+func wantReplies(t *testing.T, inbox string, config query.Config, subjects map[string]bool) {
 	t.Helper()
-	answers, err := stream.RepliesTo(inbox, config)
+	answers, err := query.RepliesTo(inbox, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +50,11 @@ func wantReplies(t *testing.T, inbox string, config stream.QueriesConfig, subjec
 
 func TestReplyPrefix(t *testing.T) {
 	t.Parallel()
-	for prefix, want := range map[stream.ReplyPrefix]bool{
-		"_INBOX": true, "_INBOX.hs": true, "_R_": true, "a/b.%2E.~": true, stream.ReplyPrefix(strings.Repeat("a", 128)): true,
+	for prefix, want := range map[query.ReplyPrefix]bool{
+		"_INBOX": true, "_INBOX.hs": true, "_R_": true, "a/b.%2E.~": true, query.ReplyPrefix(strings.Repeat("a", 128)): true,
 		"": false, ".": false, "_INBOX.": false, "._INBOX": false, "a..b": false, "_INBOX.*": false, ">": false, "a>b": false,
 		"$JS.API": false, "$": false, "a b": false, "a\t": false, "a\x7f": false, "ä": false, "a\xff": false,
-		stream.ReplyPrefix(strings.Repeat("a", 129)): false,
+		query.ReplyPrefix(strings.Repeat("a", 129)): false,
 	} {
 		err := prefix.Validate()
 		if got := err == nil; got != want {

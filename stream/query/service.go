@@ -1,4 +1,4 @@
-package stream
+package query
 
 import (
 	"context"
@@ -10,15 +10,69 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/metric"
 
+	"github.com/presence-router/presence-router/routing"
+	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
 var errQueryTimeout = errors.New("no answer in time, see worker.queries: ask again")
 
-// queryService answers queries: a NATS micro service that hands its requests to a
+// errStopTimeout is why queries end that are not answered in time.
+var errStopTimeout = errors.New("not done within worker.stop_timeout")
+
+// ServiceConfig is what a Service is made of.
+type ServiceConfig struct {
+	Bounds      Config
+	Subjects    wire.Subjects
+	Inbox       string // prefix of the inboxes of the connection, "" for the default
+	Dispatcher  *routing.Dispatcher
+	IsLocal     func(presence.ServerName) bool
+	Coalesce    bool               // keep only the newest state per user in one delivery
+	HasStates   bool               // whether newest states are kept
+	Layout      func() wire.Layout // that is served
+	MaxUpdate   int                // bytes of one state in a request
+	MaxDelivery int                // bytes; a larger delivery is split
+	Shards      int
+	StopTimeout time.Duration // for what has arrived when the service stops
+
+	// connect makes a connection for a purpose, as that of the worker but for changes.
+	Connect func(ctx context.Context, what string, changes ...nats.Option) (*nats.Conn, error)
+	Changes []nats.Option     // of the connection that takes queries and sends answers
+	Explain func(error) error // puts what is wrong with the servers before an error
+
+	Log   *slog.Logger
+	Meter metric.Meter
+}
+
+// Service answers queries: a NATS micro service that hands its requests to a
 // bounded number of goroutines, because all requests of an endpoint come in on one.
+type Service struct {
+	ServiceConfig
+
+	replies   replies
+	telemetry *telemetry
+}
+
+// New returns a service that does not answer yet.
+func New(c ServiceConfig) (*Service, error) {
+	allowed, err := newReplies(c.Inbox, c.Bounds, c.Subjects)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTelemetry(c.Meter)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{ServiceConfig: c, replies: allowed, telemetry: t}, nil
+}
+
+// Begin has the counters whose labels are known exist.
+func (w *Service) Begin(ctx context.Context) { w.telemetry.begin(ctx) }
+
+// queryService is a Service that answers.
 type queryService struct {
 	connections   queryConnections
 	subjects      wire.Subjects
@@ -42,27 +96,26 @@ type endpoint struct {
 	tally   tally
 }
 
-// startQueries begins to answer queries. It stops when ctx ends or when the returned
+// Start begins to answer queries. It stops when ctx ends or when the returned
 // function is called, which waits for the answers that are under way.
-func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
-	connections, err := w.connectForQueries(ctx)
+func (w *Service) Start(ctx context.Context) (stop func(), err error) {
+	connections, err := w.connections(ctx)
 	if err != nil {
 		return nil, err
 	}
-	bounds := w.config.Worker.Queries
 	s := &queryService{
 		connections: connections,
-		subjects:    w.subjects,
+		subjects:    w.Subjects,
 		replies:     w.replies,
-		misdirected: &misdirected{log: w.options.log, telemetry: w.telemetry},
-		questions:   newPool(bounds.Concurrency, bounds.Waiting, bounds.MaxBytes),
-		replays:     newPool(bounds.Replays, bounds.Waiting, bounds.MaxBytes),
-		outgoing:    outgoing{nc: connections.answers, log: w.options.log},
-		explain:     w.care.Load().explain,
-		log:         w.options.log,
+		misdirected: &misdirected{log: w.Log, telemetry: w.telemetry},
+		questions:   newPool(w.Bounds.Concurrency, w.Bounds.Waiting, w.Bounds.MaxBytes),
+		replays:     newPool(w.Bounds.Replays, w.Bounds.Waiting, w.Bounds.MaxBytes),
+		outgoing:    outgoing{nc: connections.answers, log: w.Log},
+		explain:     w.Explain,
+		log:         w.Log,
 	}
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
-	stopOnce := sync.OnceFunc(func() { s.stop(work, w.config.Worker.StopTimeout, abandon) })
+	stopOnce := sync.OnceFunc(func() { s.stop(work, w.StopTimeout, abandon) })
 	endpoints, err := w.endpoints(s)
 	if err == nil {
 		err = s.serve(work, endpoints)
@@ -79,17 +132,16 @@ func (w *Worker) startQueries(ctx context.Context) (stop func(), err error) {
 }
 
 // endpoints returns the queries that w answers.
-func (w *Worker) endpoints(s *queryService) ([]*endpoint, error) {
+func (w *Service) endpoints(s *queryService) ([]*endpoint, error) {
 	a, err := w.answerer(s.connections)
 	if err != nil {
 		return nil, err
 	}
-	bounds := w.config.Worker.Queries
 	endpoints := []*endpoint{
-		{name: wire.InterestedUsers, pool: s.questions, timeout: bounds.Timeout, answer: a.interestedUsers},
-		{name: wire.UsersForStates, pool: s.questions, timeout: bounds.Timeout, answer: a.usersForStates},
-		{name: wire.SendOnlinePresence, pool: s.replays, timeout: bounds.ReplayTimeout, answer: a.sendOnlinePresence},
-		{name: wire.CurrentStates, pool: s.questions, timeout: bounds.Timeout, answer: a.currentStates},
+		{name: wire.InterestedUsers, pool: s.questions, timeout: w.Bounds.Timeout, answer: a.interestedUsers},
+		{name: wire.UsersForStates, pool: s.questions, timeout: w.Bounds.Timeout, answer: a.usersForStates},
+		{name: wire.SendOnlinePresence, pool: s.replays, timeout: w.Bounds.ReplayTimeout, answer: a.sendOnlinePresence},
+		{name: wire.CurrentStates, pool: s.questions, timeout: w.Bounds.Timeout, answer: a.currentStates},
 	}
 	for _, e := range endpoints {
 		e.measure = w.telemetry.forQuery(e.name)

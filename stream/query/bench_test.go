@@ -1,4 +1,4 @@
-package stream_test
+package query_test
 
 import (
 	"context"
@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/query"
 )
 
 // BenchmarkUsersForStates measures the way of a query from the bytes of the request
@@ -54,11 +55,37 @@ func answerUsersForStates(tb testing.TB, states, recipients int) func(context.Co
 			user, 1795378782366+n)
 	}
 	request = append(request, `]}`...)
-	answer, buffer := stream.UsersForStates(tableDispatcher(tb, table, recipients)), []byte(nil)
+	answer, buffer := query.UsersForStates(dispatcherOf(tb, table)), []byte(nil)
 	return func(ctx context.Context) {
 		var err error
 		if buffer, err = answer(ctx, buffer[:0], request); err != nil {
 			tb.Fatal(err)
 		}
 	}
+}
+
+// dispatcherOf returns a Dispatcher with one router, which gives the states of each user
+// of the table to their recipients.
+func dispatcherOf(tb testing.TB, table map[presence.UserID][]presence.UserID) *routing.Dispatcher {
+	tb.Helper()
+	router, err := routing.Callbacks{
+		UsersForStates: func(_ context.Context, states []presence.UserState) (map[presence.UserID][]presence.UserState, error) {
+			given := make(map[presence.UserID][]presence.UserState, 10*len(states))
+			for i := range states {
+				for _, recipient := range table[states[i].UserID] {
+					given[recipient] = states[i : i+1 : i+1]
+				}
+			}
+			return given, nil
+		},
+		InterestedUsers: func(context.Context, presence.UserID) (routing.Interest, error) { return routing.Interest{}, nil },
+	}.Router()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dispatcher, err := routing.NewDispatcher([]routing.Registration{{Name: "table", Router: router, Timeout: time.Minute}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return dispatcher
 }

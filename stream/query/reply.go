@@ -1,4 +1,4 @@
-package stream
+package query
 
 import (
 	"cmp"
@@ -28,7 +28,7 @@ const maxReply = 1 << 10
 
 // newReplies allows subjects below the configured prefixes and below inbox, where the
 // inboxes of the worker's connection are; "" is the default.
-func newReplies(inbox string, config QueriesConfig, subjects wire.Subjects) (replies, error) {
+func newReplies(inbox string, config Config, subjects wire.Subjects) (replies, error) {
 	own := cmp.Or(ReplyPrefix(inbox), DefaultInboxPrefix)
 	if err := errors.Join(own.Validate(), own.ValidateBeside(subjects.Prefix())); err != nil {
 		return replies{}, fmt.Errorf("inbox prefix of the connection %w", err)
