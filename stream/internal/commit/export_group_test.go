@@ -1,4 +1,4 @@
-package commit
+package commit //nolint:testpackage // Exports what a commit holds to the tests.
 
 import (
 	"github.com/presence-router/presence-router/stream/internal/batchpublish"
