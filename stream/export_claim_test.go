@@ -3,6 +3,10 @@ package stream //nolint:testpackage // Exports single claims to the tests: a wor
 import (
 	"context"
 	"time"
+
+	"github.com/presence-router/presence-router/stream/internal/checkpoint"
+	"github.com/presence-router/presence-router/stream/internal/claim"
+	"github.com/presence-router/presence-router/stream/internal/deployment"
 )
 
 // Place is a position in the updates stream.
@@ -13,24 +17,22 @@ type Place struct {
 	Created  time.Time // when the stream was created
 }
 
-func (p Place) position() position {
-	return position{epoch: p.Epoch, sequence: p.Sequence, time: p.Time, created: p.Created}
+func (p Place) position() checkpoint.Position {
+	return checkpoint.Position{Epoch: p.Epoch, Sequence: p.Sequence, Time: p.Time, Created: p.Created}
 }
 
-func placeOf(p position) Place { return Place{p.epoch, p.sequence, p.time, p.created} }
+func placeOf(p checkpoint.Position) Place { return Place{p.Epoch, p.Sequence, p.Time, p.Created} }
 
 // Claim has w, which does not run, claim a partition of the first layout once. It returns
 // where the partition goes on.
 func (w *Worker) Claim(ctx context.Context, partition int) (Place, error) {
-	claimed, err := w.claimer.claim(ctx, partitionID{number: partition}, w.instance+"-claim", earlier{})
-	return placeOf(claimed.position), err
+	claimed, err := w.claimer.Claim(ctx, deployment.Partition{Number: partition}, w.instance+"-claim", claim.Earlier{})
+	return placeOf(claimed.Position), err
 }
 
 // Resume returns where to go on from p, if updates were read up to reached, and p was
 // committed at a moment, zero if just now. It knows of no break that was noticed before.
 func (w *Worker) Resume(ctx context.Context, p, reached Place, written time.Time) (Place, error) {
-	known := w.claimer.continuity
-	fresh := &continuity{js: known.js, updates: known.updates, subjects: known.subjects, log: known.log}
-	resumed, err := fresh.resume(ctx, p.position(), reached.position(), written)
+	resumed, err := checkpoint.NewContinuity(w.js, w.subjects, w.options.log).Resume(ctx, p.position(), reached.position(), written)
 	return placeOf(resumed), err
 }
