@@ -19,12 +19,13 @@ const lostTotal = "presence_router_lost_updates{partition=0}"
 func (s *site) sent(t *testing.T) uint64 {
 	t.Helper()
 	var found []*jetstream.ConsumerInfo
-	for info := range s.updatesStream(t).ListConsumers(t.Context()).Info() {
-		found = append(found, info)
-	}
-	if len(found) != 1 {
-		t.Fatalf("the updates stream has %d consumers, want 1", len(found))
-	}
+	eventually(t, "consumer of the updates stream", func() bool {
+		found = nil
+		for info := range s.updatesStream(t).ListConsumers(t.Context()).Info() {
+			found = append(found, info)
+		}
+		return len(found) == 1
+	})
 	return found[0].Delivered.Stream
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/presence-router/presence-router/stream"
+	"github.com/presence-router/presence-router/stream/topology"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
@@ -193,7 +193,7 @@ func TestRepartitionThatDoesNotBegin(t *testing.T) {
 			tt.prepare(t, s)
 			before, layout := s.layoutRevision(t), s.updatesStream(t).CachedInfo().Config.SubjectTransform.Destination
 			done, err := s.repartition(t, tt.partitions, time.Nanosecond)
-			if tt.want == "" && (err != nil || done.Changed) || tt.want != "" && (!errors.Is(err, stream.ErrRefused) || !strings.Contains(err.Error(), tt.want)) {
+			if tt.want == "" && (err != nil || done.Changed) || tt.want != "" && (!errors.Is(err, topology.ErrRefused) || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("Run = %+v, %v, want no change, and the error %q", done, err, tt.want)
 			}
 			if after := s.layoutRevision(t); after != before {
@@ -253,8 +253,8 @@ func TestRepartitionPositions(t *testing.T) {
 			}
 			info := s.updatesStream(t).CachedInfo()
 			epoch := info.Created.UnixMilli()
-			err := s.repartitionWith(t, stream.Progress{Step: stream.Switch, Total: 6}, func() { tt.prepare(t, s, epoch) })
-			if refused := errors.Is(err, stream.ErrRefused); refused != tt.refused || !refused && err != nil {
+			err := s.repartitionWith(t, topology.Progress{Step: topology.Switch, Total: 6}, func() { tt.prepare(t, s, epoch) })
+			if refused := errors.Is(err, topology.ErrRefused); refused != tt.refused || !refused && err != nil {
 				t.Fatalf("Run = %v, want it refused %t", err, tt.refused)
 			}
 			next := s.subjects.In(1)
@@ -317,11 +317,11 @@ func TestRepartitionAnnounces(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, shared)
 			var replaced uint64
-			err := s.repartitionWith(t, stream.Progress{Step: stream.Position, Done: 6, Total: 6}, func() {
+			err := s.repartitionWith(t, topology.Progress{Step: topology.Position, Done: 6, Total: 6}, func() {
 				tt.replace(t, s)
 				replaced = s.layoutRevision(t)
 			})
-			if (err != nil) != tt.fails || err != nil && !errors.Is(err, stream.ErrRefused) {
+			if (err != nil) != tt.fails || err != nil && !errors.Is(err, topology.ErrRefused) {
 				t.Errorf("Run = %v, want it refused %t", err, tt.fails)
 			}
 			if tt.fails {
