@@ -5,81 +5,11 @@ import (
 	"errors"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
-	"github.com/presence-router/presence-router/stream"
-	"github.com/presence-router/presence-router/stream/wire"
 )
-
-// says returns a heartbeat of a worker that has partition 0, claimed with the checkpoint
-// at the sequence claim.
-func says(worker string, claim uint64) wire.Heartbeat {
-	return wire.Heartbeat{Worker: worker, Instance: worker, TTL: time.Minute.Milliseconds(), Partitions: []int{0}, Claims: []uint64{claim}}
-}
-
-// Of two workers that say they have a partition, the one that claimed it last has
-// fenced the other.
-func TestHolderIsWhoClaimedLast(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name   string
-		beats  []wire.Heartbeat
-		holder string
-	}{
-		{"another", []wire.Heartbeat{says("a", 5), says("b", 7), says("self", 6)}, "b"},
-		{"another, heard first", []wire.Heartbeat{says("b", 7), says("a", 5), says("self", 6)}, "b"},
-		{"this one", []wire.Heartbeat{says("a", 5), says("b", 7), says("self", 8)}, "self"},
-		{"one that has not claimed it yet is none", []wire.Heartbeat{says("a", 0), says("self", 3)}, "self"},
-		{"nobody", []wire.Heartbeat{{Worker: "self"}, {Worker: "a"}}, ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			m := stream.NewMembership("self", time.Minute)
-			for _, h := range tt.beats {
-				m.Hear(h, time.Now())
-			}
-			if got := m.Holders(1); got[0] != tt.holder {
-				t.Errorf("holder is %q, want %q", got[0], tt.holder)
-			}
-		})
-	}
-}
-
-// A worker waits with a claim until the holder has given the partition up, and for the
-// time that a heartbeat counts at most.
-func TestClaimWaitsForTheHolder(t *testing.T) {
-	t.Parallel()
-	const ttl = time.Minute
-	now := time.Now()
-	m := stream.NewMembership("self", ttl)
-	want := func(at time.Duration, want bool) {
-		t.Helper()
-		if at > 0 {
-			m.Hear(wire.Heartbeat{Worker: "self"}, now.Add(at))
-		}
-		if got := m.MayClaim(0, now.Add(at)); got != want {
-			t.Errorf("after %v MayClaim = %t, want %t", at, got, want)
-		}
-	}
-	want(0, false) // It is no member.
-	m.Hear(says("other", 5), now)
-	want(time.Second, false)
-	want(ttl, false)
-	gone := says("other", 5)
-	gone.Beat, gone.Partitions, gone.Claims = 1, nil, nil
-	m.Hear(gone, now.Add(ttl))
-	want(ttl+time.Millisecond, true)
-	again := says("other", 9)
-	again.Beat = 2
-	m.Hear(again, now.Add(ttl))
-	want(ttl+2*time.Millisecond, false)
-	want(2*ttl+2*time.Millisecond, false)
-	want(2*ttl+3*time.Millisecond, true) // It does not give it up in time.
-}
 
 // An update that is half done may be of a batch with others: those that have it already
 // still get the others.

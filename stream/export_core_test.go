@@ -12,33 +12,6 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// Membership is what a worker knows of the others, and decides from that.
-type Membership struct{ o *ownership }
-
-// NewMembership returns the membership of a worker that serves the first layout.
-func NewMembership(self string, ttl time.Duration) Membership {
-	return Membership{&ownership{
-		ttl: ttl, members: newMembers(self), waits: make(map[int]time.Time), rests: make(map[int]time.Time),
-	}}
-}
-
-// Hear takes a heartbeat over. One of the worker itself makes it a member.
-func (m Membership) Hear(h wire.Heartbeat, now time.Time) {
-	if h.Worker == m.o.members.self {
-		m.o.beat, m.o.renewed, m.o.echoed = h, now, now
-		return
-	}
-	m.o.members.note(h, now)
-}
-
-// MayClaim reports whether the worker claims a partition of its share.
-func (m Membership) MayClaim(partition int, now time.Time) bool { return m.o.mayClaim(partition, now) }
-
-// Holders returns by partition which worker has it.
-func (m Membership) Holders(partitions int) []string {
-	return m.o.members.holders(partitions, m.o.beat)
-}
-
 // CarryOn has w carry updates that arrive together, the first of which an earlier worker has done up
 // to the recipient after, in an epoch; those given are of epoch 0. It returns the
 // deliveries.

@@ -9,6 +9,7 @@ import (
 	"github.com/presence-router/presence-router/stream/internal/claim"
 	"github.com/presence-router/presence-router/stream/internal/commit"
 	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/membership"
 	"github.com/presence-router/presence-router/stream/internal/updates"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 )
@@ -17,7 +18,7 @@ import (
 // partition is lost, then returns a *checkpoint.LostError. Another error says why it cannot be
 // claimed within limit. It claims the partition anew where the deliveries stream
 // went back in time or a commit was interrupted. Each claim is handed to claimed.
-func (w *Worker) serve(take, work context.Context, partition deployment.Partition, limit time.Duration, claimed func(claim.Claim)) error {
+func (w *Worker) serve(take, work context.Context, partition deployment.Partition, limit time.Duration, claimed func(membership.Claimed)) error {
 	defer w.commits.Forget(partition.Number)
 	var known claim.Earlier
 	for retry := wait.NewBackOff(); ; wait.Pause(take, retry.NextBackOff()) {
@@ -25,7 +26,7 @@ func (w *Worker) serve(take, work context.Context, partition deployment.Partitio
 		if err != nil {
 			return ignoreEnd(take, err)
 		}
-		claimed(c)
+		claimed(membership.Claimed{Revision: c.Checkpoint.Revision, Before: c.Before, Again: c.Again})
 		known, err = w.serveClaim(take, work, c)
 		switch {
 		case errors.Is(err, commit.ErrRolledBack):

@@ -17,8 +17,6 @@ type telemetry struct {
 	losses    metric.Int64Counter
 	foreign   metric.Int64Counter
 	owned     metric.Int64UpDownCounter
-	workers   metric.Int64Gauge
-	mixed     metric.Int64Gauge
 	otherwise metric.Int64Gauge
 }
 
@@ -28,8 +26,6 @@ func newTelemetry(meter metric.Meter, pending, problems metric.Int64Callback) (*
 		losses:    m.Counter("presence_router_lost_updates", "Updates that the updates stream dropped before they were routed, by partition."),
 		foreign:   m.Counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
 		owned:     m.UpDown("presence_router_owned_partitions", "Partitions that this worker serves."),
-		workers:   m.Gauge("presence_router_workers", "Workers that are live, as this one knows them, itself included."),
-		mixed:     m.Gauge("presence_router_workers_configured_otherwise", "Workers whose configuration routes otherwise than this one's; more than 0 for long is a rollout that got stuck."),
 		otherwise: m.Gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
 	}
 	m.Observed("presence_router_partition_pending", "Updates of a partition of this worker that are not done, as the server counted them within the last seconds.", pending)
@@ -57,9 +53,4 @@ func (t *telemetry) foreignCheckpoint(ctx context.Context, partition int) {
 
 func (t *telemetry) streamsOtherwise(ctx context.Context, settings int) {
 	t.otherwise.Record(ctx, int64(settings))
-}
-
-func (t *telemetry) membership(ctx context.Context, workers, mixed int) {
-	t.workers.Record(ctx, int64(workers))
-	t.mixed.Record(ctx, int64(mixed))
 }

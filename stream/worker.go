@@ -19,6 +19,7 @@ import (
 	"github.com/presence-router/presence-router/stream/internal/commit"
 	"github.com/presence-router/presence-router/stream/internal/deployment"
 	"github.com/presence-router/presence-router/stream/internal/jsapi"
+	"github.com/presence-router/presence-router/stream/internal/membership"
 	"github.com/presence-router/presence-router/stream/internal/wait"
 	"github.com/presence-router/presence-router/stream/query"
 	"github.com/presence-router/presence-router/stream/wire"
@@ -29,6 +30,10 @@ var errNoRoom = errors.New("the deliveries stream is full")
 
 // errStopTimeout is why work ends that did not finish in time.
 var errStopTimeout = errors.New("not done within worker.stop_timeout")
+
+// ErrReplaced is wrapped by the error of a worker that ended because another one
+// was started under its ID.
+var ErrReplaced = membership.ErrReplaced
 
 // instanceLength is enough of 32 letters that no two workers ever share an ID; it
 // goes into every message of every commit.
@@ -48,14 +53,13 @@ type Worker struct {
 	local      map[presence.ServerName]bool
 	telemetry  *telemetry
 	queries    *query.Service
-	layouts    deployment.Layouts
 	layout     atomic.Pointer[wire.Layout] // that this worker serves, nil until it is known
 	claimer    *claim.Claimer
 	commits    *commit.Committer
+	members    *membership.Members
 	claiming   *wait.Stall // of all partitions, as are the others
 	reading    *wait.Stall
 	routing    *wait.Stall
-	moving     *wait.Stall // of the deployment, to another layout
 	progress   *progress
 	streams    *topologyWatch // once the streams are there
 	losses     *losses
@@ -64,15 +68,8 @@ type Worker struct {
 	preparing  *wait.Stall
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
-	readers    sync.WaitGroup // of tenures, which do not wait for them
-
-	waiting atomic.Pointer[error] // what the worker waits for until it has its share of the partitions; nil for nothing
+	readers    sync.WaitGroup // goroutines that read updates; serve does not wait for them
 }
-
-var (
-	errNotRunning     = errors.New("partitions are not claimed: the worker is not running")
-	errWorkerStopping = errors.New("partitions are not claimed: the worker is stopping")
-)
 
 // NewWorker returns a worker on the connection nc, which Connect made, that asks
 // the routers of dispatcher. While it runs it makes two more connections with the
@@ -110,25 +107,14 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.queries, err = query.New(w.queriesConfig()); err != nil {
 		return nil, err
 	}
-	w.setWaiting(errNotRunning)
 	return w, nil
-}
-
-func (w *Worker) setWaiting(err error) {
-	if err == nil {
-		w.waiting.Store(nil)
-		return
-	}
-	w.waiting.Store(&err)
 }
 
 func (w *Worker) assemble() (err error) {
 	log := w.options.log
 	points := checkpoint.NewStore(w.js, w.subjects).Noting(log, w.telemetry.foreignCheckpoint)
-	w.layouts = deployment.NewLayouts(w.js, w.subjects, checkpoint.NewStore(w.js, w.subjects).Has)
 	w.claiming, w.reading, w.routing = wait.NewStall(log, "claiming partitions"), wait.NewStall(log, "reading updates"), wait.NewStall(log, "routing updates")
 	w.preparing = wait.NewStall(log, "preparing the streams")
-	w.moving = wait.NewStall(log, "changing the number of partitions")
 	w.claimers = make(chan struct{}, maxClaims)
 	w.claimer = &claim.Claimer{
 		JS: w.js, Subjects: w.subjects, Checkpoints: points, Worker: w.config.Worker.ID, Newest: w.config.Worker.Start == Newest,
@@ -139,7 +125,35 @@ func (w *Worker) assemble() (err error) {
 		JS: w.js, Subjects: w.subjects, Checkpoints: points, Worker: w.config.Worker.ID, Instance: w.instance,
 		CheckpointInterval: w.config.Worker.CheckpointInterval, CommitTimeout: w.config.Worker.CommitTimeout, Log: log, Meter: w.options.meter,
 	})
+	if err != nil {
+		return err
+	}
+	w.members, err = membership.New(w.membersConfig())
 	return err
+}
+
+func (w *Worker) membersConfig() membership.Config {
+	worker := w.config.Worker
+	return membership.Config{
+		JS: w.js, Subjects: w.subjects, Layouts: deployment.NewLayouts(w.js, w.subjects, checkpoint.NewStore(w.js, w.subjects).Has),
+		Worker: worker.ID, Instance: w.instance, Version: w.options.version, ConfigHash: w.options.configHash,
+		TTL: worker.TTL, StartTimeout: worker.StartTimeout, Configured: w.config.Streams.Partitions, Start: string(worker.Start),
+		Log: w.options.log, Meter: w.options.meter,
+		Serve:    w.serve,
+		OnLayout: func(l wire.Layout) { w.layout.Store(&l) },
+		Totals:   func() membership.Totals { return membership.Totals(w.commits.Totals()) },
+		Report: func(h *wire.Heartbeat) {
+			h.StreamsDiffer = w.streams.differences()
+			h.LostUpdates, h.LastLost = w.losses.sum()
+			h.NotLocal, h.LastNotLocal = w.commits.NotLocal()
+		},
+		Try: func(ctx context.Context, waiting *wait.Stall, try func(context.Context) error) error {
+			return w.persist(ctx, worker.StartTimeout, waiting, 0, try)
+		},
+		GiveUp: func(err error, spent time.Duration) error {
+			return w.giveUp(w.care.Load().explain(err), spent, worker.StartTimeout)
+		},
+	}
 }
 
 func (w *Worker) queriesConfig() query.ServiceConfig {
@@ -163,19 +177,15 @@ func (w *Worker) ID() string { return w.config.Worker.ID }
 // Ready returns nil while the worker serves its share of the partitions and they
 // go on, else an error that says what it waits for.
 func (w *Worker) Ready() error {
-	waiting := w.waiting.Load()
+	waiting := w.members.Waiting()
 	if !w.nc.IsConnected() {
-		cause := errors.New("not connected to NATS")
-		if waiting != nil {
-			return errors.Join(cause, *waiting)
-		}
-		return cause
+		return errors.Join(errors.New("not connected to NATS"), waiting)
 	}
 	problems := w.care.Load().waiting()
 	if waiting != nil {
-		return errors.Join(problems, w.preparing.Waiting(), *waiting, w.claiming.Waiting())
+		return errors.Join(problems, w.preparing.Waiting(), waiting, w.claiming.Waiting())
 	}
-	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.moving.Waiting(), w.commits.Waiting(), w.progress.waiting(time.Now()))
+	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.members.Moving(), w.commits.Waiting(), w.progress.waiting(time.Now()))
 }
 
 // Run shares the partitions with the other workers and routes the updates of its
@@ -191,13 +201,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
-	owned, leave, err := w.join(ctx)
+	leave, err := w.members.Join(ctx)
 	if err != nil {
 		return ignoreEnd(ctx, err)
 	}
 	defer leave()
-	ctx, owned.end = context.WithCancel(ctx)
-	defer owned.end()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	stopQueries, err := w.queries.Start(ctx)
 	if err != nil {
 		return err
@@ -208,7 +218,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer ignore()
-	defer w.setWaiting(errNotRunning)
 
 	work, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
@@ -216,7 +225,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var committing sync.WaitGroup
 	committing.Go(func() { w.commits.Run(work) })
-	failure := owned.run(ctx, work)
+	endLooking := w.look(work)
+	failure := w.members.Run(ctx, work, end)
+	endLooking()
 	w.commits.End()
 	w.readers.Wait()
 	committing.Wait()
@@ -229,8 +240,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	return failure
 }
 
+// look watches the partitions and the streams until end is called.
+func (w *Worker) look(work context.Context) (end func()) {
+	looking, stop := context.WithCancel(work)
+	var all sync.WaitGroup
+	all.Go(func() { w.countPending(looking) })
+	all.Go(func() { w.streams.run(looking) })
+	all.Go(func() { w.care.Load().run(looking) })
+	return func() {
+		stop()
+		all.Wait()
+	}
+}
+
 func (w *Worker) closeStalls() {
-	for _, s := range []*wait.Stall{w.claiming, w.reading, w.routing, w.moving} {
+	for _, s := range []*wait.Stall{w.claiming, w.reading, w.routing} {
 		s.Close()
 	}
 }

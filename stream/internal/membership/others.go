@@ -1,4 +1,4 @@
-package stream
+package membership
 
 import (
 	"slices"
@@ -8,46 +8,46 @@ import (
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// members is what one worker knows of the others, from their heartbeats. How long
+// others is what one worker knows of the others, from their heartbeats. How long
 // one counts as live is measured by this worker's clock since it heard the
 // heartbeat: clocks need not agree.
-type members struct {
+type others struct {
 	self       string
-	generation int                // of the layout that this worker serves
-	since      time.Time          // it serves that
-	others     map[string]*member // by ID
+	generation int               // of the layout that this worker serves
+	since      time.Time         // it serves that
+	known      map[string]*other // by ID
 }
 
-// member is another worker.
-type member struct {
+// other is another worker.
+type other struct {
 	wire.Heartbeat
 
 	heard time.Time
 }
 
-func newMembers(self string) *members { return &members{self: self, others: make(map[string]*member)} }
+func newOthers(self string) *others { return &others{self: self, known: make(map[string]*other)} }
 
 // note takes a heartbeat of another worker over.
-func (m *members) note(h wire.Heartbeat, now time.Time) {
-	known := m.others[h.Worker]
+func (o *others) note(h wire.Heartbeat, now time.Time) {
+	known := o.known[h.Worker]
 	if known == nil || h.After(known.Heartbeat) {
-		m.others[h.Worker] = &member{Heartbeat: h, heard: now}
+		o.known[h.Worker] = &other{Heartbeat: h, heard: now}
 	}
 }
 
 // grace counts every worker as heard just now: this one could not have heard
 // anything.
-func (m *members) grace(now time.Time) {
-	for _, o := range m.others {
-		o.heard = now
+func (o *others) grace(now time.Time) {
+	for _, w := range o.known {
+		w.heard = now
 	}
 }
 
 // expire forgets the workers whose time is over.
-func (m *members) expire(now time.Time) {
-	for id, o := range m.others {
-		if now.Sub(o.heard) > o.Lifetime() {
-			delete(m.others, id)
+func (o *others) expire(now time.Time) {
+	for id, w := range o.known {
+		if now.Sub(w.heard) > w.Lifetime() {
+			delete(o.known, id)
 		}
 	}
 }
@@ -55,11 +55,11 @@ func (m *members) expire(now time.Time) {
 // staying returns the IDs of the workers that take partitions of this layout, this
 // one among them. Those that serve an older one will follow, so they have their
 // share for as long as they may take to hear of this one.
-func (m *members) staying(now time.Time) []string {
-	ids := []string{m.self}
-	for id, o := range m.others {
-		follows := o.Generation < m.generation && now.Sub(m.since) < o.Lifetime()
-		if !o.Leaving && (o.Generation == m.generation || follows) {
+func (o *others) staying(now time.Time) []string {
+	ids := []string{o.self}
+	for id, w := range o.known {
+		follows := w.Generation < o.generation && now.Sub(o.since) < w.Lifetime()
+		if !w.Leaving && (w.Generation == o.generation || follows) {
 			ids = append(ids, id)
 		}
 	}
@@ -69,10 +69,10 @@ func (m *members) staying(now time.Time) []string {
 // holders returns by partition which worker has it, "" for none; mine is the
 // heartbeat of this one. Of two that say so, it is the one that claimed it last,
 // whose claim has fenced the other.
-func (m *members) holders(partitions int, mine wire.Heartbeat) []string {
+func (o *others) holders(partitions int, mine wire.Heartbeat) []string {
 	holders, claims := make([]string, partitions), make([]uint64, partitions)
 	take := func(h wire.Heartbeat) {
-		if h.Generation != m.generation {
+		if h.Generation != o.generation {
 			return
 		}
 		for i, p := range h.Partitions {
@@ -86,16 +86,16 @@ func (m *members) holders(partitions int, mine wire.Heartbeat) []string {
 		}
 	}
 	take(mine)
-	for _, o := range m.others {
-		take(o.Heartbeat)
+	for _, w := range o.known {
+		take(w.Heartbeat)
 	}
 	return holders
 }
 
 // holds reports whether another worker says that it has a partition.
-func (m *members) holds(partition int) bool {
-	for _, o := range m.others {
-		if o.Generation == m.generation && slices.Contains(o.Partitions, partition) {
+func (o *others) holds(partition int) bool {
+	for _, w := range o.known {
+		if w.Generation == o.generation && slices.Contains(w.Partitions, partition) {
 			return true
 		}
 	}
@@ -103,10 +103,10 @@ func (m *members) holds(partition int) bool {
 }
 
 // otherwise returns how many workers have another configuration than hash.
-func (m *members) otherwise(hash string) int {
+func (o *others) otherwise(hash string) int {
 	n := 0
-	for _, o := range m.others {
-		if o.ConfigHash != hash {
+	for _, w := range o.known {
+		if w.ConfigHash != hash {
 			n++
 		}
 	}

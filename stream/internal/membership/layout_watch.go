@@ -1,4 +1,4 @@
-package stream
+package membership
 
 import (
 	"context"
@@ -31,11 +31,11 @@ type layoutWatch struct {
 	told time.Time // when it was logged last that the layout record is none; of the goroutine in run, once that runs
 }
 
-func newLayoutWatch(w *Worker) *layoutWatch {
-	ttl := w.config.Worker.TTL
+func newLayoutWatch(c Config) *layoutWatch {
 	return &layoutWatch{
-		layouts: w.layouts, every: ttl / beatsPerTTL, bound: moveBound * ttl, moving: w.moving, log: w.options.log,
-		poked: make(chan struct{}, 1), newest: make(chan wire.Layout, 1),
+		layouts: c.Layouts, every: c.TTL / beatsPerTTL, bound: moveBound * c.TTL, log: c.Log,
+		moving: wait.NewStall(c.Log, "changing the number of partitions"),
+		poked:  make(chan struct{}, 1), newest: make(chan wire.Layout, 1),
 	}
 }
 

@@ -1,29 +1,124 @@
-package stream_test
+package membership_test
 
 import (
 	"errors"
+	"log/slog"
+	"os"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/presence-router/presence-router/routing"
-	"github.com/presence-router/presence-router/stream"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/presence-router/presence-router/internal/natstest"
+	"github.com/presence-router/presence-router/stream/internal/membership"
 	"github.com/presence-router/presence-router/stream/wire"
 )
 
-// memberTTL is how long a worker waits for heartbeats in these tests, at most what may be
-// configured.
-const memberTTL = time.Minute
+func TestMain(m *testing.M) { os.Exit(natstest.Main(m)) }
 
-// memberOf returns what a worker knows, whose connection may be closed, and its ID.
-func memberOf(t *testing.T, s *site, connected bool, since time.Time) (stream.Membership, string) {
+const (
+	self      = "self"
+	instance  = "now"
+	memberTTL = time.Minute // how long a worker waits for heartbeats in these tests, at most what may be configured
+)
+
+func subjectsOf(t *testing.T) wire.Subjects {
 	t.Helper()
-	s.config.Worker.TTL = memberTTL
-	w := s.newWorker(t, []routing.Registration{registration(toEach(t, alice))})
-	if !connected {
-		w.nc.Close()
+	subjects, err := wire.NewSubjects("presence")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return w.Membership(2, since), w.ID()
+	return subjects
+}
+
+// newMembers returns the members of a worker on the server of js, nil for none.
+func newMembers(t *testing.T, worker string, js jetstream.JetStream) *membership.Members {
+	t.Helper()
+	m, err := membership.New(membership.Config{
+		JS: js, Subjects: subjectsOf(t), Worker: worker, Instance: instance, TTL: memberTTL,
+		Log: slog.New(slog.DiscardHandler), Meter: noop.Meter{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// memberOn returns what a worker knows that serves the second layout since a moment.
+func memberOn(t *testing.T, js jetstream.JetStream, since time.Time) *membership.Members {
+	t.Helper()
+	m := newMembers(t, self, js)
+	m.Stand(2, since)
+	return m
+}
+
+// says returns a heartbeat of a worker that has partition 0, claimed with the checkpoint
+// at the sequence claim.
+func says(worker string, claim uint64) wire.Heartbeat {
+	return wire.Heartbeat{Worker: worker, Instance: worker, TTL: time.Minute.Milliseconds(), Partitions: []int{0}, Claims: []uint64{claim}}
+}
+
+// Of two workers that say they have a partition, the one that claimed it last has
+// fenced the other.
+func TestHolderIsWhoClaimedLast(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		beats  []wire.Heartbeat
+		holder string
+	}{
+		{"another", []wire.Heartbeat{says("a", 5), says("b", 7), says(self, 6)}, "b"},
+		{"another, heard first", []wire.Heartbeat{says("b", 7), says("a", 5), says(self, 6)}, "b"},
+		{"this one", []wire.Heartbeat{says("a", 5), says("b", 7), says(self, 8)}, self},
+		{"one that has not claimed it yet is none", []wire.Heartbeat{says("a", 0), says(self, 3)}, self},
+		{"nobody", []wire.Heartbeat{{Worker: self}, {Worker: "a"}}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMembers(t, self, nil)
+			for _, h := range tt.beats {
+				m.Hear(h, time.Now())
+			}
+			if got := m.Holders(1); got[0] != tt.holder {
+				t.Errorf("holder is %q, want %q", got[0], tt.holder)
+			}
+		})
+	}
+}
+
+// A worker waits with a claim until the holder has given the partition up, and for the
+// time that a heartbeat counts at most.
+func TestClaimWaitsForTheHolder(t *testing.T) {
+	t.Parallel()
+	const ttl = memberTTL
+	now := time.Now()
+	m := newMembers(t, self, nil)
+	want := func(at time.Duration, want bool) {
+		t.Helper()
+		if at > 0 {
+			m.Hear(wire.Heartbeat{Worker: self}, now.Add(at))
+		}
+		if got := m.MayClaim(0, now.Add(at)); got != want {
+			t.Errorf("after %v MayClaim = %t, want %t", at, got, want)
+		}
+	}
+	want(0, false) // It is no member.
+	m.Hear(says("other", 5), now)
+	want(time.Second, false)
+	want(ttl, false)
+	gone := says("other", 5)
+	gone.Beat, gone.Partitions, gone.Claims = 1, nil, nil
+	m.Hear(gone, now.Add(ttl))
+	want(ttl+time.Millisecond, true)
+	again := says("other", 9)
+	again.Beat = 2
+	m.Hear(again, now.Add(ttl))
+	want(ttl+2*time.Millisecond, false)
+	want(2*ttl+2*time.Millisecond, false)
+	want(2*ttl+3*time.Millisecond, true) // It does not give it up in time.
 }
 
 // Others are gone once nothing was heard of them for as long as their heartbeats count. A
@@ -31,7 +126,9 @@ func memberOf(t *testing.T, s *site, connected bool, since time.Time) (stream.Me
 func TestWhoIsGone(t *testing.T) {
 	t.Parallel()
 	const ttl, look, moment = memberTTL, 5 * time.Second, time.Millisecond
-	s := newSite(t)
+	url := natstest.Run(t).URL()
+	js, closed := natstest.JetStream(t, natstest.Connect(t, url)), natstest.JetStream(t, natstest.Connect(t, url))
+	closed.Conn().Close()
 	tests := []struct {
 		name      string
 		ago       time.Duration // since the other was heard
@@ -53,7 +150,11 @@ func TestWhoIsGone(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			now := time.Now()
-			m, _ := memberOf(t, s, tt.connected, now.Add(-tt.looked))
+			on := closed
+			if tt.connected {
+				on = js
+			}
+			m := memberOn(t, on, now.Add(-tt.looked))
 			m.Hear(wire.Heartbeat{Worker: "other", Instance: "i", TTL: tt.lifetime.Milliseconds()}, now.Add(-tt.ago))
 			m.Look(now)
 			if gone := len(m.Others()) == 0; gone != tt.gone {
@@ -84,7 +185,7 @@ func TestWhoIsGone(t *testing.T) {
 func TestWhoMayNotHaveBeenHeard(t *testing.T) {
 	t.Parallel()
 	const ttl = memberTTL
-	s := newSite(t)
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Run(t).URL()))
 	tests := []struct {
 		name string
 		ago  time.Duration // since the worker's own heartbeat
@@ -96,7 +197,7 @@ func TestWhoMayNotHaveBeenHeard(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			now := time.Now()
-			m, _ := memberOf(t, s, true, now.Add(-tt.ago))
+			m := memberOn(t, js, now.Add(-tt.ago))
 			m.Look(now)
 			m.Hear(wire.Heartbeat{Worker: "other", Instance: "i", TTL: ttl.Milliseconds()}, now.Add(-2*ttl))
 			m.Renew(now)
@@ -112,7 +213,7 @@ func TestWhoMayNotHaveBeenHeard(t *testing.T) {
 func TestWhatIsHeard(t *testing.T) {
 	t.Parallel()
 	const generation = 2
-	s := newSite(t)
+	subjects := subjectsOf(t)
 	// beat returns a heartbeat of this worker's layout, changed.
 	beat := func(worker, instance string, started time.Time, change func(*wire.Heartbeat)) []byte {
 		h := wire.Heartbeat{Worker: worker, Instance: instance, Started: started, TTL: 60_000, Generation: generation}
@@ -125,45 +226,40 @@ func TestWhatIsHeard(t *testing.T) {
 		}
 		return data
 	}
-	type self struct {
-		id, instance string
-		started      time.Time
-	}
 	tests := []struct {
 		name     string
-		message  func(self) []byte
+		message  func(started time.Time) []byte // of this worker
 		others   []string
 		echoed   bool
 		replaced bool
 		looks    bool
 	}{
-		{"another worker", func(self) []byte { return beat("other", "i", time.Now(), nil) }, []string{"other"}, false, false, false},
-		{"another worker of an earlier layout", func(self) []byte {
+		{"another worker", func(time.Time) []byte { return beat("other", "i", time.Now(), nil) }, []string{"other"}, false, false, false},
+		{"another worker of an earlier layout", func(time.Time) []byte {
 			return beat("other", "i", time.Now(), func(h *wire.Heartbeat) { h.Generation-- })
 		}, []string{"other"}, false, false, true},
-		{"another worker of a later layout", func(self) []byte {
+		{"another worker of a later layout", func(time.Time) []byte {
 			return beat("other", "i", time.Now(), func(h *wire.Heartbeat) { h.Generation++ })
 		}, []string{"other"}, false, false, true},
-		{"this worker", func(w self) []byte { return beat(w.id, w.instance, w.started, nil) }, nil, true, false, false},
-		{"an earlier run of this worker", func(w self) []byte { return beat(w.id, "earlier", w.started.Add(-time.Second), nil) }, nil, false, false, false},
-		{"a later run of this worker", func(w self) []byte { return beat(w.id, "later", w.started.Add(time.Second), nil) }, nil, false, true, false},
-		{"rubbish", func(self) []byte { return []byte("rubbish") }, nil, false, false, false},
-		{"a key that was deleted", func(self) []byte { return nil }, nil, false, false, false},
-		{"a heartbeat that is not valid", func(self) []byte { return []byte(`{"worker":"other","instance":"i"}`) }, nil, false, false, false},
+		{"this worker", func(started time.Time) []byte { return beat(self, instance, started, nil) }, nil, true, false, false},
+		{"an earlier run of this worker", func(started time.Time) []byte { return beat(self, "earlier", started.Add(-time.Second), nil) }, nil, false, false, false},
+		{"a later run of this worker", func(started time.Time) []byte { return beat(self, "later", started.Add(time.Second), nil) }, nil, false, true, false},
+		{"rubbish", func(time.Time) []byte { return []byte("rubbish") }, nil, false, false, false},
+		{"a key that was deleted", func(time.Time) []byte { return nil }, nil, false, false, false},
+		{"a heartbeat that is not valid", func(time.Time) []byte { return []byte(`{"worker":"other","instance":"i"}`) }, nil, false, false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			since := time.Now().Add(-time.Second)
-			m, id := memberOf(t, s, true, since)
-			instance, started := m.Instance()
-			m.Receive(s.subjects.Heartbeat("somebody"), tt.message(self{id, instance, started}))
+			m := memberOn(t, nil, since)
+			m.Receive(subjects.Heartbeat("somebody"), tt.message(m.Started()))
 			if got := m.Others(); !slices.Equal(got, tt.others) {
 				t.Errorf("the others are %q, want %q", got, tt.others)
 			}
 			if echoed := m.Heard().After(since); echoed != tt.echoed {
 				t.Errorf("the worker has heard itself %t, want %t", echoed, tt.echoed)
 			}
-			if err := m.Stopped(); errors.Is(err, stream.ErrReplaced) != tt.replaced || (err != nil) != tt.replaced {
+			if err := m.Stopped(); errors.Is(err, membership.ErrReplaced) != tt.replaced || (err != nil) != tt.replaced {
 				t.Errorf("the worker stops with %v, want that it is replaced %t", err, tt.replaced)
 			}
 			if got := m.LooksForLayout(); got != tt.looks {
@@ -171,8 +267,8 @@ func TestWhatIsHeard(t *testing.T) {
 			}
 		})
 	}
-	m, _ := memberOf(t, s, true, time.Now())
-	if m.Receive(s.subjects.LayoutRecord(), []byte("{}")); !m.LooksForLayout() || len(m.Others()) > 0 {
+	m := memberOn(t, nil, time.Now())
+	if m.Receive(subjects.LayoutRecord(), []byte("{}")); !m.LooksForLayout() || len(m.Others()) > 0 {
 		t.Errorf("behind a layout record, the worker looks for it %t, and others are %q, want it alone", m.LooksForLayout(), m.Others())
 	}
 }
@@ -182,7 +278,6 @@ func TestWhatIsHeard(t *testing.T) {
 func TestWhoHasAShare(t *testing.T) {
 	t.Parallel()
 	const ttl = memberTTL
-	s := newSite(t)
 	tests := []struct {
 		name       string
 		generation int
@@ -201,7 +296,7 @@ func TestWhoHasAShare(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			now := time.Now()
-			m, self := memberOf(t, s, true, now.Add(-tt.ago))
+			m := memberOn(t, nil, now.Add(-tt.ago))
 			m.Hear(wire.Heartbeat{Worker: "zz", Instance: "i", TTL: ttl.Milliseconds(), Generation: tt.generation, Leaving: tt.leaving}, now)
 			want := []string{self}
 			if tt.stays {
@@ -237,7 +332,7 @@ func TestWorkersAgreeOnTheHolder(t *testing.T) {
 			t.Parallel()
 			var agreed []string
 			for i := range len(tt.beats) * 5 { // Others are in the order of a map.
-				m := stream.NewMembership(tt.beats[i%len(tt.beats)].Worker, time.Minute)
+				m := newMembers(t, tt.beats[i%len(tt.beats)].Worker, nil)
 				for _, h := range tt.beats {
 					m.Hear(h, time.Now())
 				}
