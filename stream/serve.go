@@ -54,7 +54,7 @@ func (w *Worker) serveClaim(take, work context.Context, c claim.Claim) (claim.Ea
 		stopTaking(reason)
 	})
 	r, read := w.reader(c), make(chan struct{})
-	defer w.progress.follow(p, r)()
+	defer w.health.Follow(work, p, r)()
 	w.readers.Go(func() {
 		defer close(read)
 		r.Run(take)

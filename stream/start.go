@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/presence-router/presence-router/stream/diagnosis"
 	"github.com/presence-router/presence-router/stream/internal/claim"
 	"github.com/presence-router/presence-router/stream/internal/deployment"
 	"github.com/presence-router/presence-router/stream/internal/jsapi"
@@ -46,14 +45,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.streams = &topologyWatch{topology: topology, log: w.options.log, telemetry: w.telemetry}
-	w.streams.look(ctx)
-	looks, err := newCare(w, topology)
-	if err != nil {
-		return err
-	}
-	w.care.Store(looks)
-	return nil
+	return w.health.Begin(ctx, topology)
 }
 
 // fitCommits has commits fit into the deliveries stream as it is, whatever is
@@ -114,17 +106,7 @@ func (w *Worker) persist(ctx context.Context, limit time.Duration, waiting *wait
 // err itself leaves that open.
 func (w *Worker) explain(ctx context.Context, err error) error {
 	err = jsapi.ExplainFull(w.subjects.DeliveriesStream(), err)
-	if c := w.care.Load(); c != nil {
-		return c.explain(err)
-	}
-	return diagnosis.Explain(ctx, w.nc, w.config.Streams.Prefix, err, w.diagnosisOptions()...)
-}
-
-func (w *Worker) diagnosisOptions() []diagnosis.Option {
-	if w.config.Streams.State.Enabled {
-		return nil
-	}
-	return []diagnosis.Option{diagnosis.WithoutStates()}
+	return w.health.ExplainStart(ctx, err)
 }
 
 // giveUp returns why a worker that begins is not to try again after err: no retry

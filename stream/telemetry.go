@@ -14,22 +14,16 @@ const scope = "github.com/presence-router/presence-router/stream"
 // telemetry holds the instruments of the package. Its methods may be called by
 // several goroutines at once.
 type telemetry struct {
-	losses    metric.Int64Counter
-	foreign   metric.Int64Counter
-	owned     metric.Int64UpDownCounter
-	otherwise metric.Int64Gauge
+	foreign metric.Int64Counter
+	owned   metric.Int64UpDownCounter
 }
 
-func newTelemetry(meter metric.Meter, pending, problems metric.Int64Callback) (*telemetry, error) {
+func newTelemetry(meter metric.Meter) (*telemetry, error) {
 	m := instrument.Maker{Meter: meter}
 	t := &telemetry{
-		losses:    m.Counter("presence_router_lost_updates", "Updates that the updates stream dropped before they were routed, by partition."),
-		foreign:   m.Counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
-		owned:     m.UpDown("presence_router_owned_partitions", "Partitions that this worker serves."),
-		otherwise: m.Gauge("presence_router_streams_configured_otherwise", "Settings of the streams that are otherwise than this worker is configured; it goes on with what there is."),
+		foreign: m.Counter("presence_router_foreign_checkpoints", "Messages found in place of a checkpoint that no worker wrote, by partition."),
+		owned:   m.UpDown("presence_router_owned_partitions", "Partitions that this worker serves."),
 	}
-	m.Observed("presence_router_partition_pending", "Updates of a partition of this worker that are not done, as the server counted them within the last seconds.", pending)
-	m.Observed("presence_router_problems", "1 for each thing that is wrong with the NATS servers or the streams, by problem and stream.", problems)
 	return t, m.Err
 }
 
@@ -39,18 +33,9 @@ func (t *telemetry) claimed(ctx context.Context, partition int) (released func()
 	t.owned.Add(ctx, 1)
 	of := attribute.Int("partition", partition)
 	t.foreign.Add(ctx, 0, metric.WithAttributes(of))
-	t.losses.Add(ctx, 0, metric.WithAttributes(of))
 	return func() { t.owned.Add(context.WithoutCancel(ctx), -1) }
-}
-
-func (t *telemetry) lostUpdates(ctx context.Context, partition int, updates uint64) {
-	t.losses.Add(ctx, int64(updates), metric.WithAttributes(attribute.Int("partition", partition))) //nolint:gosec // A count of stored messages stays far below 2^63.
 }
 
 func (t *telemetry) foreignCheckpoint(ctx context.Context, partition int) {
 	t.foreign.Add(ctx, 1, metric.WithAttributes(attribute.Int("partition", partition)))
-}
-
-func (t *telemetry) streamsOtherwise(ctx context.Context, settings int) {
-	t.otherwise.Record(ctx, int64(settings))
 }

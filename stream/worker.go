@@ -18,6 +18,7 @@ import (
 	"github.com/presence-router/presence-router/stream/internal/claim"
 	"github.com/presence-router/presence-router/stream/internal/commit"
 	"github.com/presence-router/presence-router/stream/internal/deployment"
+	"github.com/presence-router/presence-router/stream/internal/health"
 	"github.com/presence-router/presence-router/stream/internal/jsapi"
 	"github.com/presence-router/presence-router/stream/internal/membership"
 	"github.com/presence-router/presence-router/stream/internal/wait"
@@ -57,14 +58,10 @@ type Worker struct {
 	claimer    *claim.Claimer
 	commits    *commit.Committer
 	members    *membership.Members
+	health     *health.Watch
 	claiming   *wait.Stall // of all partitions, as are the others
 	reading    *wait.Stall
 	routing    *wait.Stall
-	progress   *progress
-	streams    *topologyWatch // once the streams are there
-	losses     *losses
-	counted    *jetstream.StreamInfo // of the updates, when pending updates were counted last; of the goroutine that does
-	care       atomic.Pointer[care]  // once the streams are there
 	preparing  *wait.Stall
 	claims     atomic.Int64
 	claimers   chan struct{}  // one is taken for each claim under way
@@ -86,7 +83,6 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	w := &Worker{
 		nc: nc, js: js, dispatcher: dispatcher, config: config, options: newOptions(opts),
 		instance: rand.Text()[:instanceLength], local: make(map[presence.ServerName]bool),
-		progress: newProgress(stuckAfter * config.Worker.TTL),
 	}
 	if w.config.Worker.ID == "" {
 		w.config.Worker.ID = w.instance[:8]
@@ -97,10 +93,9 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.subjects, err = wire.NewSubjects(config.Streams.Prefix); err != nil {
 		return nil, err
 	}
-	if w.telemetry, err = newTelemetry(w.options.meter, w.observePending, w.observeProblems); err != nil {
+	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
 		return nil, err
 	}
-	w.losses = newLosses(w.options.log, w.telemetry)
 	if err = w.assemble(); err != nil {
 		return nil, err
 	}
@@ -128,6 +123,13 @@ func (w *Worker) assemble() (err error) {
 	if err != nil {
 		return err
 	}
+	w.health, err = health.New(health.Config{
+		JS: w.js, Subjects: w.subjects, TTL: w.config.Worker.TTL, States: w.config.Streams.State.Enabled, Topology: w.config.Worker.Topology,
+		Remind: w.commits.Remind, Log: log, Meter: w.options.meter,
+	})
+	if err != nil {
+		return err
+	}
 	w.members, err = membership.New(w.membersConfig())
 	return err
 }
@@ -143,15 +145,14 @@ func (w *Worker) membersConfig() membership.Config {
 		OnLayout: func(l wire.Layout) { w.layout.Store(&l) },
 		Totals:   func() membership.Totals { return membership.Totals(w.commits.Totals()) },
 		Report: func(h *wire.Heartbeat) {
-			h.StreamsDiffer = w.streams.differences()
-			h.LostUpdates, h.LastLost = w.losses.sum()
+			w.health.Report(h)
 			h.NotLocal, h.LastNotLocal = w.commits.NotLocal()
 		},
 		Try: func(ctx context.Context, waiting *wait.Stall, try func(context.Context) error) error {
 			return w.persist(ctx, worker.StartTimeout, waiting, 0, try)
 		},
 		GiveUp: func(err error, spent time.Duration) error {
-			return w.giveUp(w.care.Load().explain(err), spent, worker.StartTimeout)
+			return w.giveUp(w.health.Explain(err), spent, worker.StartTimeout)
 		},
 	}
 }
@@ -164,7 +165,7 @@ func (w *Worker) queriesConfig() query.ServiceConfig {
 		Layout:    func() wire.Layout { return *w.layout.Load() },
 		MaxUpdate: streams.Updates.MaxUpdateBytes, MaxDelivery: streams.Deliveries.MaxDeliveryBytes, Shards: streams.Deliveries.Shards,
 		StopTimeout: w.config.Worker.StopTimeout, Connect: w.connectAgain, Changes: w.options.answering,
-		Explain: func(err error) error { return w.care.Load().explain(err) },
+		Explain: w.health.Explain,
 		Log:     w.options.log, Meter: w.options.meter,
 	}
 }
@@ -181,11 +182,11 @@ func (w *Worker) Ready() error {
 	if !w.nc.IsConnected() {
 		return errors.Join(errors.New("not connected to NATS"), waiting)
 	}
-	problems := w.care.Load().waiting()
+	problems := w.health.Problems()
 	if waiting != nil {
 		return errors.Join(problems, w.preparing.Waiting(), waiting, w.claiming.Waiting())
 	}
-	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.members.Moving(), w.commits.Waiting(), w.progress.waiting(time.Now()))
+	return errors.Join(problems, w.claiming.Waiting(), w.reading.Waiting(), w.routing.Waiting(), w.members.Moving(), w.commits.Waiting(), w.health.Stuck())
 }
 
 // Run shares the partitions with the other workers and routes the updates of its
@@ -225,9 +226,12 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var committing sync.WaitGroup
 	committing.Go(func() { w.commits.Run(work) })
-	endLooking := w.look(work)
+	watch, endWatch := context.WithCancel(work)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.health.Run(watch) })
 	failure := w.members.Run(ctx, work, end)
-	endLooking()
+	endWatch()
+	watching.Wait()
 	w.commits.End()
 	w.readers.Wait()
 	committing.Wait()
@@ -238,19 +242,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		failure = errors.Join(fmt.Errorf("commit what is routed: %w", cause), failure)
 	}
 	return failure
-}
-
-// look watches the partitions and the streams until end is called.
-func (w *Worker) look(work context.Context) (end func()) {
-	looking, stop := context.WithCancel(work)
-	var all sync.WaitGroup
-	all.Go(func() { w.countPending(looking) })
-	all.Go(func() { w.streams.run(looking) })
-	all.Go(func() { w.care.Load().run(looking) })
-	return func() {
-		stop()
-		all.Wait()
-	}
 }
 
 func (w *Worker) closeStalls() {

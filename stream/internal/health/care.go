@@ -1,4 +1,4 @@
-package stream
+package health
 
 import (
 	"context"
@@ -8,9 +8,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/presence-router/presence-router/stream/diagnosis"
 	"github.com/presence-router/presence-router/stream/internal/jsapi"
@@ -43,21 +40,21 @@ type care struct {
 	missing map[string]time.Time   // since when streams are, by name
 }
 
-func newCare(w *Worker, topology *topology.Streams) (*care, error) {
-	looks, err := diagnosis.New(w.nc, w.config.Streams.Prefix, w.diagnosisOptions()...)
+func newCare(c Config, streams *topology.Streams) (*care, error) {
+	finder, err := diagnosis.New(c.JS.Conn(), c.Subjects.Prefix(), c.diagnosis()...)
 	if err != nil {
 		return nil, err
 	}
-	c := &care{
-		diagnosis: looks, subjects: w.subjects,
-		every: min(careInterval, w.config.Worker.TTL), patience: makeAgainAfter * w.config.Worker.TTL,
-		log: w.options.log, making: wait.NewStall(w.options.log, "making a stream again"), remind: w.commits.Remind,
+	looks := &care{
+		diagnosis: finder, subjects: c.Subjects,
+		every: min(careInterval, c.TTL), patience: makeAgainAfter * c.TTL,
+		log: c.Log, making: wait.NewStall(c.Log, "making a stream again"), remind: c.Remind,
 		outages: make(map[string]*wait.Stall), missing: make(map[string]time.Time),
 	}
-	if w.config.Worker.Topology {
-		c.topology = topology
+	if c.Topology {
+		looks.topology = streams
 	}
-	return c, nil
+	return looks, nil
 }
 
 // run looks until ctx ends. Nothing is known afterwards.
@@ -196,18 +193,4 @@ func (c *care) explain(err error) error {
 		return fmt.Errorf("%w: %w", *p, err)
 	}
 	return err
-}
-
-// observeProblems tells which problems there are.
-func (w *Worker) observeProblems(_ context.Context, o metric.Int64Observer) error {
-	if !w.nc.IsConnected() {
-		o.Observe(1, metric.WithAttributes(attribute.String("problem", string(diagnosis.NotConnected)), attribute.String("stream", "")))
-		return nil
-	}
-	for _, p := range w.care.Load().problems() {
-		if p.Kind != diagnosis.NotConnected {
-			o.Observe(1, metric.WithAttributes(attribute.String("problem", string(p.Kind)), attribute.String("stream", p.Stream)))
-		}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package stream
+package health
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 // configuration.
 const topologyInterval = 10 * time.Second
 
-// topologyWatch compares the streams with the configuration of a worker, which goes
+// differences compares the streams with the configuration of a worker, which goes
 // on with what there is.
-type topologyWatch struct {
+type differences struct {
 	topology  *topology.Streams
 	log       *slog.Logger
 	telemetry *telemetry
@@ -26,13 +26,13 @@ type topologyWatch struct {
 }
 
 // run looks until ctx ends.
-func (w *topologyWatch) run(ctx context.Context) {
+func (d *differences) run(ctx context.Context) {
 	due := time.NewTicker(topologyInterval)
 	defer due.Stop()
 	for {
 		select {
 		case <-due.C:
-			w.look(ctx)
+			d.look(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -41,39 +41,39 @@ func (w *topologyWatch) run(ctx context.Context) {
 
 // look compares once, and logs what has changed since the last time. While the
 // streams cannot be looked up, what is known stays.
-func (w *topologyWatch) look(ctx context.Context) {
+func (d *differences) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, jsapi.Timeout)
 	defer cancel()
-	changes, err := w.topology.Different(ctx)
+	changes, err := d.topology.Different(ctx)
 	if err != nil {
-		w.log.Debug("streams are not compared with the configuration", "error", err)
+		d.log.Debug("streams are not compared with the configuration", "error", err)
 		return
 	}
-	before, now := w.differences(), differences(changes)
-	w.known.Store(&now)
-	w.telemetry.streamsOtherwise(ctx, len(changes))
-	for _, d := range now {
-		if !slices.ContainsFunc(before, d.Equal) {
-			w.log.Warn("streams are not as configured, going on with what there is: correct the configuration, or run topology apply",
-				"setting", d.Setting, "have", d.Have, "configured", d.Configured, "streams", d.Streams)
+	before, now := d.found(), joined(changes)
+	d.known.Store(&now)
+	d.telemetry.streamsOtherwise(ctx, len(changes))
+	for _, one := range now {
+		if !slices.ContainsFunc(before, one.Equal) {
+			d.log.Warn("streams are not as configured, going on with what there is: correct the configuration, or run topology apply",
+				"setting", one.Setting, "have", one.Have, "configured", one.Configured, "streams", one.Streams)
 		}
 	}
 	if len(before) > 0 && len(now) == 0 {
-		w.log.Info("streams are as configured")
+		d.log.Info("streams are as configured")
 	}
 }
 
-// differences returns what was found last.
-func (w *topologyWatch) differences() []wire.StreamDifference {
-	if known := w.known.Load(); known != nil {
+// found returns what was found last.
+func (d *differences) found() []wire.StreamDifference {
+	if known := d.known.Load(); known != nil {
 		return *known
 	}
 	return nil
 }
 
-// differences returns the changes with those together that differ in the stream
+// joined returns the changes with those together that differ in the stream
 // alone.
-func differences(changes []topology.Change) []wire.StreamDifference {
+func joined(changes []topology.Change) []wire.StreamDifference {
 	var all []wire.StreamDifference
 	for _, c := range changes {
 		one := wire.StreamDifference{Setting: c.Setting, Have: c.Have, Configured: c.Want}

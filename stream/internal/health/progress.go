@@ -1,11 +1,15 @@
-package stream
+package health
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/presence-router/presence-router/internal/plural"
 	"github.com/presence-router/presence-router/stream/internal/commit"
@@ -74,4 +78,14 @@ func (s *progress) waiting(now time.Time) error {
 	}
 	return fmt.Errorf("%s, partition %d for %v",
 		plural.Of(stuck, "partition has updates and comes no further", "partitions have updates and come no further"), number, longest.Round(time.Second))
+}
+
+// observe tells what is pending of the partitions that this worker has.
+func (s *progress) observe(_ context.Context, o metric.Int64Observer) error {
+	for p, f := range s.followed() {
+		if n := f.pending.Load(); n != nil {
+			o.Observe(int64(*n), metric.WithAttributes(attribute.Int("partition", p.ID().Number))) //nolint:gosec // A count of stored messages stays far below 2^63.
+		}
+	}
+	return nil
 }
