@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from deployment import ALICE, BOB, BOUND, CHARLIE, DAVE, GOBBLER, Site, connect
 
 from presence_router.client import Client, PagesError, UnavailableError
+from presence_router.client.asking import Patience
 from presence_router.wire import (
     ERROR_CODE_HEADER,
     ERROR_HEADER,
@@ -116,12 +118,18 @@ async def test_no_worker_and_no_server(bare_site: Site) -> None:
     async with await connect(bare_site.url) as nc:
         client = Client(nc)
         with pytest.raises(UnavailableError, match="no worker is there"):
-            await client.interested_users(ALICE, timeout=0.3)
+            await client.interested_users(ALICE)
         bare_site.server.process.kill()
         while nc.is_connected:
             await asyncio.sleep(0.01)
         with pytest.raises(UnavailableError, match="the connection to NATS is away"):
-            await client.interested_users(ALICE, timeout=0.3)
+            await client.interested_users(ALICE)
+
+
+async def test_no_attempt_follows_a_pause_that_took_all_the_time() -> None:
+    patience = Patience(0.05, 1)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.1)
+    assert not await patience.pause(0.01)
 
 
 async def test_busy_worker_is_asked_again(bare_site: Site) -> None:

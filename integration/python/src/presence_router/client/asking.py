@@ -51,7 +51,7 @@ class Patience:
         if self._deadline is not None and self._deadline - self._loop.time() <= seconds:
             return False
         await asyncio.sleep(seconds)
-        return True
+        return self.left() > 0
 
 
 async def ask(nc: NATS, subject: str, request: bytes, patience: Patience) -> bytes:
