@@ -148,12 +148,14 @@ async def test_busy_worker_is_asked_again(bare_site: Site) -> None:
         assert asked == 3
 
 
-async def test_pages_that_do_not_advance(bare_site: Site) -> None:
+@pytest.mark.parametrize("following", ["@bob:example.com", "@alice:example.com"])
+async def test_pages_that_do_not_advance(bare_site: Site, following: str) -> None:
     async with await connect(bare_site.url) as nc, await connect(bare_site.url) as worker:
+        pages = iter(["@bob:example.com", following])
 
         async def answer(message: object) -> None:
             reply = message.reply  # type: ignore[attr-defined]
-            await worker.publish(reply, b'{"all_users":false,"users":[],"next":"@bob:example.com"}')
+            await worker.publish(reply, f'{{"all_users":false,"users":[],"next":"{next(pages)}"}}'.encode())
 
         await worker.subscribe("presence.router.interested_users", cb=answer)
         await worker.flush()

@@ -258,8 +258,8 @@ def _chunks(users: Sequence[UserID]) -> Iterable[tuple[UserID, ...]]:
 
 
 def _turned(after: UserID | None, following: UserID) -> UserID:
-    if after == following:
-        raise PagesError(f"the page behind {after} begins behind {after}, too")
+    if after is not None and following <= after:
+        raise PagesError(f"the page behind {after} ends at {following}, want a user behind that")
     return following
 
 
@@ -267,6 +267,6 @@ def _next_states(request: UsersForStatesRequest, answer: UsersForStatesAnswer) -
     if answer.next is None:
         return None
     before, behind = request.after_states or 0, answer.next_states or 0
-    if request.after == answer.next and (before == 0 or 0 < behind <= before):
-        raise PagesError(f"the page behind {answer.next} begins behind {answer.next}, too")
-    return replace(request, after=answer.next, after_states=answer.next_states)
+    within = request.after == answer.next and before > 0 and (behind == 0 or behind > before)
+    following = answer.next if within else _turned(request.after, answer.next)
+    return replace(request, after=following, after_states=answer.next_states)
