@@ -7,6 +7,7 @@ The documented example and the modules of Synapse's own test are taken from the 
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 import signal
@@ -179,6 +180,47 @@ async def test_module_of_the_old_style(shared_site: Site) -> None:
     async with hosting(shared_site, Path(__file__).parent, "hosted_modules.Legacy", config) as client:
         assert await routes(client, [UserState(BOB, "online")]) == {GOBBLER: (UserState(BOB, "online"),)}
         assert (await client.interested_users(GOBBLER)).all_users
+
+
+async def test_host_ends_if_the_server_ends_its_connection(shared_site: Site, tmp_path: Path) -> None:
+    log, module = tmp_path / "host.log", tmp_path / "module.yaml"
+    module.write_text("mode: altered")
+    async with between(shared_site) as (url, clients):
+        command = [sys.executable, "-m", "presence_router.host", "--module", "hosted_modules.Busy", "--url", url]
+        command += ["--prefix", "ended.router", "--config", str(module)]
+        with log.open("wb") as output:
+            host = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}, stderr=output)
+        try:
+            deadline = time.monotonic() + BOUND
+            while "answers below ended.router" not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()
+                await asyncio.sleep(0.02)
+            clients[0].write(b"-ERR 'maximum connections exceeded'\r\n")
+            assert await asyncio.to_thread(host.wait, BOUND) == 1
+            assert "NATS ended the connection: nats: maximum connections exceeded" in log.read_text()
+        finally:
+            host.kill()
+            host.wait()
+
+
+@asynccontextmanager
+async def between(site: Site) -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
+    """Stand between a server and a client; yield the URL of that place, and the ways to the clients."""
+    clients: list[asyncio.StreamWriter] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", site.server.port)
+        clients.append(writer)
+        await asyncio.gather(pass_on(reader, to_server), pass_on(from_server, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"nats://127.0.0.1:{port}", clients
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     synapse_stub.install(ModuleApi)
     config = _read(arguments.config) if arguments.config else {}
-    nc = await _connect(arguments)
+    closed = asyncio.Event()
+    nc = await _connect(arguments, closed)
     api = ModuleApi(arguments.server_name, Client(nc, arguments.deployment))
     try:
         hosted = load(arguments.module, config, api)
@@ -74,13 +75,18 @@ async def _serve(arguments: argparse.Namespace) -> None:
         )
         async with service:
             log.info("module %s answers below %s", arguments.module, arguments.prefix)
-            await stop.wait()
+            await _first_of(stop, closed)
+        if not stop.is_set():
+            raise HostError(f"NATS ended the connection: {nc.last_error}")
     finally:
         api.close()
         await nc.close()
 
 
-async def _connect(arguments: argparse.Namespace) -> NATS:
+async def _connect(arguments: argparse.Namespace, closed: asyncio.Event) -> NATS:
+    async def ended() -> None:
+        closed.set()
+
     async def say(error: Exception) -> None:
         log.warning("NATS: %s", str(error) or type(error).__name__)
 
@@ -91,7 +97,17 @@ async def _connect(arguments: argparse.Namespace) -> NATS:
         user_credentials=arguments.credentials,
         inbox_prefix=arguments.inbox_prefix,
         error_cb=say,
+        closed_cb=ended,
     )
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def _read(path: Path) -> Any:
