@@ -44,5 +44,5 @@ class Module(PresenceRouter):
 
 
 def presence(user: str, number: int = 0, **changes: Any) -> UserPresenceState:
-    state = UserPresenceState(user, "online", number, 0, 0, None, True)
+    state = UserPresenceState(user, "online", number, number, 0, None, True)
     return state.copy_and_replace(**changes)

@@ -63,6 +63,7 @@ async def test_missing_stream_is_an_error_and_not_a_wait(bare_site: Site) -> Non
         with pytest.raises(PublishError, match="stream not found") as refused:
             await Client(nc).publisher(retry_limit=90).publish(online("@a:example.com"))
         assert not isinstance(refused.value, UnknownOutcomeError)
+        assert not refused.value.is_final, "there may be a stream later"
 
 
 async def test_updates_wait_for_the_server_in_order(own_site: Site) -> None:

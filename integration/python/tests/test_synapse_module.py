@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +16,14 @@ from deployment import ALICE, BOB, BOUND, CHARLIE, DAVE, GOBBLER, Site, connect
 from nats.aio.client import Client as NATS
 from synapse_in_asyncio import Api, Module, presence
 
-from presence_router.client import Client
+from presence_router.client import Client, Publisher
 from presence_router.host.synapse_stub import ConfigError
+from presence_router.router import Service as Router
+from presence_router.synapse import outbox
 from presence_router.synapse.memory import Breaker, Remembered
 from presence_router.synapse.settings import parse
 from presence_router.synapse.states import clean
-from presence_router.wire import UserID
+from presence_router.wire import UserID, UserState
 
 FAR_AWAY = "@far_away_person:island.example"
 
@@ -78,7 +82,7 @@ async def bench(site: Site, *, writer: bool = True, **config: Any) -> AsyncItera
         await nc.subscribe("presence.router.*", cb=see)
         await nc.flush()
         try:
-            await until("connection", lambda: module._service._outbox is not None)
+            await until("connection", lambda: module._service._client is not None)
             yield found
         finally:
             await asyncio.to_thread(module.stop)
@@ -167,6 +171,26 @@ async def test_last_known_answers_while_the_workers_are_away(own_site: Site) -> 
         assert {ALICE, DAVE} <= set(b.api.sent)
 
 
+async def test_last_known_recipients_are_those_of_unaltered_states(bare_site: Site) -> None:
+    async def users_for_states(states: Sequence[UserState]) -> dict[UserID, list[UserState]]:
+        altered = [replace(state, status_msg=None) for state in states]
+        made_up = [UserState(CHARLIE, "online", 9)] if states[0].user_id == BOB else []
+        return {ALICE: list(states), DAVE: altered, GOBBLER: made_up}
+
+    async def interested_users(_: UserID) -> list[UserID]:
+        return []
+
+    bobs, charlies = (presence(user, 1, status_msg="secret") for user in (BOB, CHARLIE))
+    async with await connect(bare_site.url) as nc, bench(bare_site, prefix="my", publish=False, **SLOW) as b:
+        async with Router(nc, "my.router", users_for_states=users_for_states, interested_users=interested_users):
+            assert await routes(b.module, charlies) == {
+                ALICE: {charlies},
+                DAVE: {charlies.copy_and_replace(status_msg=None)},
+            }
+            assert set(await routes(b.module, bobs)) == {ALICE, DAVE, GOBBLER}
+        assert await routes(b.module, charlies, bobs) == {ALICE: {charlies, bobs}}
+
+
 async def until_catch_up(b: Bench) -> None:
     deadline = time.monotonic() + BOUND
     while not b.api.sent:
@@ -198,6 +222,122 @@ async def test_updates_of_local_users_are_published_once(own_site: Site) -> None
         await routes(b.module, presence(ALICE, 3), presence(BOB, 2))
         stored = await b.stored_until(lambda stored: f"{ALICE} 3" in stored)
         assert stored in ([f"{BOB} 1", f"{BOB} 2", f"{ALICE} 3"], [f"{BOB} 2", f"{ALICE} 3"])
+
+
+async def test_old_states_of_a_sync_are_not_published(own_site: Site) -> None:
+    async with bench(own_site) as b:
+        await routes(b.module, presence(BOB, 5))
+        await routes(b.module, presence(BOB, 4), presence(ALICE, 1))
+        await routes(b.module, presence(BOB, 5, last_active_ts=6), presence(ALICE, 2))
+        await routes(b.module, presence(BOB, 5, last_active_ts=7, status_msg="news"), presence(ALICE, 3))
+        stored = await b.stored_until(lambda stored: f"{ALICE} 3" in stored and f"{BOB} 7" in stored)
+        assert [state for state in stored if BOB in state] in ([f"{BOB} 5", f"{BOB} 7"], [f"{BOB} 7"])
+
+
+async def test_connection_that_the_server_ends_is_made_again(own_site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with bench(own_site) as b:
+        await routes(b.module, presence(BOB, 1))
+        await b.stored_until(bool)
+        client = b.module._service._client
+        assert client is not None
+        assert client.nc._transport is not None
+        b.module._service._loop.call_soon_threadsafe(client.nc._transport.write, b"NONSENSE\r\n")
+        await until("end of the connection", lambda: client.nc.is_closed)
+        await routes(b.module, presence(BOB, 2))
+        assert await b.stored_until(lambda stored: len(stored) >= 2) == [f"{BOB} 1", f"{BOB} 2"]
+        assert await answered(b.module, ALICE) == {BOB, CHARLIE}
+    assert "NATS ended the connection, connecting again: nats: unknown protocol operation" in caplog.text
+
+
+async def test_update_that_is_refused_for_good_holds_up_no_other(
+    own_site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "TOGETHER", 1)
+    own_site.worker.kill()
+    async with bench(own_site) as b:
+        js = b.client.nc.jetstream()
+        config = (await js.stream_info("PRESENCE_UPDATES")).config
+        config.max_msg_size = 500
+        await js.update_stream(config)
+        await routes(b.module, presence(BOB, 1, status_msg="x" * 1000))
+        await routes(b.module, presence(ALICE, 1))
+        assert await b.stored_until(bool) == [f"{ALICE} 1"]
+        await until("end of the wait", lambda: not b.module._service._outbox._waiting)
+    assert warnings(caplog, "an update is dropped") == 1
+
+
+async def test_update_that_fails_holds_up_no_other(
+    own_site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "TOGETHER", 1)
+    publish = Publisher.publish
+
+    async def fail(publisher: Publisher, update: UserState, *, update_id: str) -> Any:
+        if update.user_id == BOB:
+            raise RuntimeError("nobody expected it")
+        return await publish(publisher, update, update_id=update_id)
+
+    monkeypatch.setattr(Publisher, "publish", fail)
+    async with bench(own_site) as b:
+        b.module._service.publish(tuple(UserState(user, "online", 1) for user in (BOB, ALICE, DAVE)))
+        await b.stored_until(lambda stored: len(stored) >= 2)
+        monkeypatch.setattr(Publisher, "publish", publish)
+        assert await b.stored_until(lambda stored: len(stored) >= 3) == [f"{ALICE} 1", f"{DAVE} 1", f"{BOB} 1"]
+    assert warnings(caplog, "nobody expected it") == 1
+
+
+def warnings(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(r.levelno == logging.WARNING and text in r.getMessage() for r in caplog.records)
+
+
+async def test_trouble_is_a_warning_once_per_spell(bare_site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with bench(bare_site) as b:
+        await routes(b.module, presence(BOB, 1))
+        await until("second attempt", lambda: caplog.text.count("stream not found") >= 2)
+        assert warnings(caplog, "stream not found") == 1
+        bare_site.server.process.kill()
+        await until("second attempt to connect", lambda: caplog.text.count("NATS: ") >= 2)
+        assert warnings(caplog, "NATS: ") == 1
+
+
+async def test_server_that_cannot_be_reached_is_a_warning_once(
+    bare_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    bare_site.server.process.kill()
+    module = Module(Module.parse_config({"url": bare_site.url}), Api(Client(NATS())))
+    try:
+        await until("second attempt to connect", lambda: caplog.text.count("Connect call failed") >= 2)
+        assert warnings(caplog, "Connect call failed") == 1
+    finally:
+        await asyncio.to_thread(module.stop)
+
+
+async def test_module_that_stops_publishes_what_waits(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("presence_router.synapse.service.STOP_TIMEOUT", BOUND)  # However slow this machine is.
+    async with bench(own_site) as b:
+        b.module._service.publish(tuple(UserState(UserID(f"@u{i}:example.com"), "online", i) for i in range(2000)))
+        await asyncio.to_thread(b.module.stop)
+        assert (await b.client.nc.jetstream().stream_info("PRESENCE_UPDATES")).state.messages == 2000
+
+
+async def test_outbox_that_is_full_warns_once_and_takes_the_update_later(
+    shared_site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_WAITING", 2)
+    states = [UserState(UserID(f"@full{i}:example.com"), "online") for i in range(5)]
+    full = outbox.Outbox()
+    for state in states:
+        full.put(state)
+    assert warnings(caplog, "updates are dropped") == 1
+    async with await connect(shared_site.url) as nc:
+        running = asyncio.create_task(full.run(Client(nc).publisher(id_key=full.id_key)))
+        await asyncio.wait_for(full.emptied(), BOUND)
+        full.put(states[4])
+        assert len(full._waiting) == 1, "what was dropped is not taken for published"
+        await asyncio.wait_for(full.emptied(), BOUND)
+        running.cancel()
 
 
 @pytest.mark.parametrize("settings", [{"writer": False}, {"publish": False}])
@@ -287,6 +427,14 @@ def test_fault_of_the_configuration_has_its_path(config: dict[str, Any], says: s
         Module.parse_config(config)
     assert refused.value.path == [says]
     assert "want" in refused.value.msg
+
+
+@pytest.mark.parametrize("url", ["u:secret@a", ["nats://u:secret@a", "u:secret@b"], [["nats://u:secret@a"]]])
+def test_password_is_never_told(url: object) -> None:
+    with pytest.raises(ConfigError, match="URL") as refused:
+        Module.parse_config({"url": url})
+    assert "secret" not in refused.value.msg
+    assert "secret" not in repr(parse({"url": "nats://u:secret@a"}))
 
 
 def test_all_faults_at_once() -> None:

@@ -14,17 +14,19 @@ class UnavailableError(ClientError):
 
 
 class PagesError(ClientError):
-    """Tell that the next page of an answer begins where this one did."""
+    """Tell that the next page of an answer does not begin behind this one."""
 
 
 class PublishError(ClientError):
     """Tell that an update is not stored."""
 
-    def __init__(self, user: UserID, update_id: str, message: str) -> None:
+    def __init__(self, user: UserID, update_id: str, message: str, *, is_final: bool = False) -> None:
         name = f"update {update_id}" if update_id else "update"
         super().__init__(f"publish {name} of {user}: {message}")
         self.user = user
         self.update_id = update_id
+        self.is_final = is_final
+        """The server refuses this very update, and will again."""
 
 
 class UnknownOutcomeError(PublishError):

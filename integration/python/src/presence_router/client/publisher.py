@@ -51,6 +51,10 @@ class _NeverError(Exception):
     """Not stored, and no other attempt will be."""
 
 
+class _RefusedError(_NeverError):
+    """Not stored: the server refuses this very update."""
+
+
 class _UnknownError(Exception):
     """Stored or not."""
 
@@ -142,13 +146,14 @@ class Publisher:
     async def _store(self, user: UserID, update_id: str, message: _Message) -> Receipt:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._retry_limit
-        unknown = False
+        unknown = is_final = False
         for pause in pauses():
             try:
                 return await self._attempt(message)
             except _NeverError as e:
                 fault = str(e)
                 is_last = True
+                is_final = isinstance(e, _RefusedError)
             except _UnknownError as e:
                 fault = str(e)
                 unknown = True
@@ -157,7 +162,7 @@ class Publisher:
                 fault = str(e)
                 is_last = False
             if is_last or loop.time() + pause > deadline:
-                raise (UnknownOutcomeError if unknown else PublishError)(user, update_id, fault)
+                raise (UnknownOutcomeError if unknown else PublishError)(user, update_id, fault, is_final=is_final)
             await asyncio.sleep(pause)
         raise AssertionError("pauses do not end")
 
@@ -177,13 +182,15 @@ class Publisher:
         except nats.errors.OutboundBufferLimitError:
             raise _NotNowError("the connection to NATS is away") from None
         except APIError as e:
-            raise (_NeverError if e.is_final else _NotNowError)(str(e)) from None
+            raise (_RefusedError if e.is_final else _NotNowError)(str(e)) from None
         except json.JSONDecodeError as e:
             raise _UnknownError(f"decode acknowledgement: {e}") from None
+        except nats.errors.MaxPayloadError as e:
+            raise _RefusedError(str(e)) from None
         except nats.errors.Error as e:
             raise _NeverError(str(e)) from None
         if ack.get("stream") != self._subjects.updates_stream:
-            raise _NeverError(f"stream {ack.get('stream')} stored it, want {self._subjects.updates_stream}")
+            raise _RefusedError(f"stream {ack.get('stream')} stored it, want {self._subjects.updates_stream}")
         return Receipt(ack["seq"], ack.get("duplicate", False))
 
     async def _without_stream(self) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -64,3 +65,21 @@ class Breaker:
     def close(self) -> None:
         """Forget the failures: the service answered, or is connected to again."""
         self._count = 0
+
+
+class Spell:
+    """Log the first trouble of a spell as a warning, the others for debugging."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._is_on = False
+
+    def trouble(self, message: str, *values: object, exc_info: bool = False) -> None:
+        """Log a trouble, which begins a spell unless there is one."""
+        level = logging.DEBUG if self._is_on else logging.WARNING
+        self._is_on = True
+        self._log.log(level, message, *values, exc_info=exc_info)
+
+    def end(self) -> None:
+        """Have the next trouble begin another spell."""
+        self._is_on = False

@@ -19,7 +19,7 @@ from presence_router.client import Client, UnavailableError
 from presence_router.router import ALL_USERS, AllUsers
 from presence_router.wire import QueryError, UserID, UserState
 
-from .memory import Breaker, Remembered
+from .memory import Breaker, Remembered, Spell
 from .outbox import Outbox
 from .settings import Settings
 
@@ -69,19 +69,19 @@ class Service:
         self._failed: dict[UserID, None] = {}
         self._is_away = False
         self._client: Client | None = None
-        self._outbox: Outbox | None = None
-        self._early: dict[UserID, UserState] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._outbox = Outbox()
+        self._connection = Spell(log)
+        self._connecting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start the thread, which connects as soon as it can."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the connection and the thread."""
+        """Publish what waits, if NATS takes it in time; end the connection and the thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(2 * STOP_TIMEOUT)
+            self._thread.join(3 * STOP_TIMEOUT)
 
     def ask_routes(self, states: tuple[UserState, ...]) -> concurrent.futures.Future[Routes]:
         """Ask who receives states."""
@@ -100,7 +100,7 @@ class Service:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._tasks.append(self._loop.create_task(self._connect()))
+        self._connecting = self._loop.create_task(self._stay_connected())
         try:
             self._loop.run_forever()
         finally:
@@ -108,45 +108,61 @@ class Service:
             self._loop.close()
 
     async def _end(self) -> None:
+        client = self._client
+        if client is not None and client.nc.is_connected:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._outbox.emptied(), STOP_TIMEOUT)
         running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        if self._client is not None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if client is not None:
             with suppress(asyncio.TimeoutError, nats.errors.Error, OSError):
-                await asyncio.wait_for(self._client.nc.close(), STOP_TIMEOUT)
+                await asyncio.wait_for(client.nc.close(), STOP_TIMEOUT)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _connect(self) -> None:
-        """Connect; what nats-py gives up at, such as a password that is refused, is tried again."""
-        level = logging.WARNING
+    async def _stay_connected(self) -> None:
+        """Connect, and publish until nats-py closes the connection, as it does at most errors that a server tells."""
+        while True:
+            closed = asyncio.Event()
+            nc = await self._connect(closed)
+            log.info("connected to NATS")
+            self._connected()
+            self._client = Client(nc, self._settings.prefix, attempt_timeout=self._settings.attempt_timeout)
+            # A newer state is better than another attempt.
+            publisher = self._client.publisher(retry_limit=0, id_key=self._outbox.id_key)
+            publishing = asyncio.create_task(self._outbox.run(publisher))
+            try:
+                await closed.wait()
+            finally:
+                publishing.cancel()
+            self._connection.end()
+            self._connection.trouble("NATS ended the connection, connecting again: %s", nc.last_error)
+            await asyncio.sleep(CONNECT_PAUSE)
+
+    async def _connect(self, closed: asyncio.Event) -> NATS:
+        """Connect; what nats-py gives up at is tried again."""
         while True:
             try:
-                nc = await self._connect_once()
+                return await self._connect_once(closed)
             except Exception as e:
-                log.log(level, "NATS cannot be reached, trying again: %s", str(e) or type(e).__name__)
-                level = logging.DEBUG
+                self._connection.trouble("NATS cannot be reached, trying again: %s", str(e) or type(e).__name__)
                 await asyncio.sleep(CONNECT_PAUSE)
-            else:
-                break
-        log.info("connected to NATS")
-        self._client = Client(nc, self._settings.prefix, attempt_timeout=self._settings.attempt_timeout)
-        self._breaker.close()
-        self._outbox = Outbox(self._client.publisher(retry_limit=0))  # A newer state is better than another attempt.
-        for state in self._early.values():
-            self._outbox.put(state)
-        self._early.clear()
-        self._tasks.append(self._loop.create_task(self._outbox.run()))
 
-    async def _connect_once(self) -> NATS:
+    async def _connect_once(self, closed: asyncio.Event) -> NATS:
         async def reconnected() -> None:
             log.info("connected to NATS again")
-            self._breaker.close()
+            self._connected()
 
         async def disconnected() -> None:
             log.warning("the connection to NATS is away")
 
         async def failed(error: Exception) -> None:
-            log.debug("NATS: %s", str(error) or type(error).__name__)
+            self._connection.trouble("NATS: %s", str(error) or type(error).__name__)
+
+        async def ended() -> None:
+            closed.set()
 
         return await nats.connect(
             list(self._settings.servers),
@@ -161,14 +177,16 @@ class Service:
             reconnected_cb=reconnected,
             disconnected_cb=disconnected,
             error_cb=failed,
+            closed_cb=ended,
         )
+
+    def _connected(self) -> None:
+        self._connection.end()
+        self._breaker.close()
 
     def _put(self, states: tuple[UserState, ...]) -> None:
         for state in states:
-            if self._outbox is None:
-                self._early[state.user_id] = state
-            else:
-                self._outbox.put(state)
+            self._outbox.put(state)
 
     async def _routes(self, states: tuple[UserState, ...]) -> Routes:
         """Answer the same question asked again at once, as Synapse does, from memory."""
@@ -193,10 +211,12 @@ class Service:
         found = await self._try(ask)
         if found is None:
             return self._last_known_routes(states)
+        asked = frozenset(states)
         recipients: dict[UserID, set[UserID]] = {state.user_id: set() for state in states}
         for recipient, received in found.items():
             for state in received:
-                recipients.setdefault(state.user_id, set()).add(recipient)
+                if state in asked:  # What a router alters or makes up, it would withhold from the recipient as it is.
+                    recipients[state.user_id].add(recipient)
         for user, of in recipients.items():
             self._recipients.put(user, frozenset(of))
         return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from presence_router.wire import DEFAULT_PREFIX, Subjects, WireError
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_URLS = "URLs such as nats://127.0.0.1:4222"
 _INBOX_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}")
 
 
@@ -18,7 +19,8 @@ _INBOX_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}")
 class Settings:
     """What the module is configured with; times are seconds."""
 
-    servers: tuple[str, ...] = ("nats://127.0.0.1:4222",)
+    servers: tuple[str, ...] = field(default=("nats://127.0.0.1:4222",), repr=False)
+    """URLs, which may hold passwords."""
     credentials: str | None = None
     prefix: str = DEFAULT_PREFIX
     inbox_prefix: str = "_INBOX"
@@ -64,9 +66,15 @@ def parse(config: object) -> Settings:
 
 
 def _urls(value: object) -> tuple[str, ...]:
+    """Return URLs; a fault does not show them, since they may hold passwords."""
     urls = value.split(",") if isinstance(value, str) else value
-    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and "://" in url for url in urls):
-        raise ValueError(f"is {value!r}, want one or more URLs such as nats://127.0.0.1:4222")
+    if not isinstance(urls, list) or not urls:
+        raise ValueError(f"is {type(urls).__name__}, want one or more {_URLS}")
+    for number, url in enumerate(urls, 1):
+        if not isinstance(url, str):
+            raise ValueError(f"URL {number} is {type(url).__name__}, want {_URLS}")  # noqa: TRY004 # One kind of error for all faults.
+        if "://" not in url:
+            raise ValueError(f"URL {number} has no ://, want {_URLS}")
     return tuple(url.strip() for url in urls)
 
 
