@@ -39,7 +39,7 @@ func Connect(ctx context.Context, url string, log *slog.Logger, opts ...nats.Opt
 			err = fmt.Errorf("%w: %w", err, syscall.ECONNREFUSED) // which nats.go says nothing of
 		}
 		err = fmt.Errorf("connect to NATS at %s: %w", redacted(url), err)
-		if jsapi.Classify(err) == jsapi.Final {
+		if jsapi.Classify(err).IsFinal() {
 			return nil, err
 		}
 		waiting.Failed(err)

@@ -24,6 +24,9 @@ func (s *site) sent(t *testing.T) uint64 {
 		for info := range s.updatesStream(t).ListConsumers(t.Context()).Info() {
 			found = append(found, info)
 		}
+		if len(found) > 1 {
+			t.Fatalf("the updates stream has %d consumers, want 1", len(found))
+		}
 		return len(found) == 1
 	})
 	return found[0].Delivered.Stream

@@ -115,7 +115,7 @@ func (w *Worker) explain(ctx context.Context, err error) error {
 func (w *Worker) giveUp(err error, spent, limit time.Duration) error {
 	denied := w.nc.LastError()
 	switch {
-	case errors.Is(err, topology.ErrRefused), jsapi.Classify(err) == jsapi.Final:
+	case errors.Is(err, topology.ErrRefused), jsapi.Classify(err).IsFinal():
 		return err
 	case errors.Is(denied, nats.ErrPermissionViolation):
 		return fmt.Errorf("permission denied: %w: %w", err, denied)

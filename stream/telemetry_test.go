@@ -11,10 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/presence-router/presence-router/internal/natstest"
 	"github.com/presence-router/presence-router/routing"
 	"github.com/presence-router/presence-router/routing/presence"
 	"github.com/presence-router/presence-router/stream"
@@ -92,6 +94,27 @@ func (m measured) want(t *testing.T, want map[string]int64) {
 func newMeter() (*metric.ManualReader, stream.Option) {
 	reader := metric.NewManualReader()
 	return reader, stream.WithMeterProvider(metric.NewMeterProvider(metric.WithReader(reader)))
+}
+
+// A worker that cannot be made says nothing of its connection later.
+func TestWorkerThatIsNotMadeIsNotObserved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	dispatcher, err := routing.NewDispatcher([]routing.Registration{registration(toEach(t, alice))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := natstest.Connect(t, s.url, nats.CustomInboxPrefix(s.subjects.Prefix()))
+	reader, meter := newMeter()
+	if _, err := stream.NewWorker(nc, dispatcher, s.config, meter); err == nil {
+		t.Fatal("NewWorker = nil, want an error about the inbox prefix")
+	}
+	nc.Close()
+	for name := range collect(t, reader).values {
+		if strings.HasPrefix(name, "presence_router_problems") {
+			t.Errorf("%s is observed", name)
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {

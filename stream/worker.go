@@ -96,10 +96,10 @@ func NewWorker(nc *nats.Conn, dispatcher *routing.Dispatcher, config Config, opt
 	if w.telemetry, err = newTelemetry(w.options.meter); err != nil {
 		return nil, err
 	}
-	if err = w.assemble(); err != nil {
+	if w.queries, err = query.New(w.queriesConfig()); err != nil { // first, as what is assembled is observed from then on
 		return nil, err
 	}
-	if w.queries, err = query.New(w.queriesConfig()); err != nil {
+	if err = w.assemble(); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -165,7 +165,7 @@ func (w *Worker) queriesConfig() query.ServiceConfig {
 		Layout:    func() wire.Layout { return *w.layout.Load() },
 		MaxUpdate: streams.Updates.MaxUpdateBytes, MaxDelivery: streams.Deliveries.MaxDeliveryBytes, Shards: streams.Deliveries.Shards,
 		StopTimeout: w.config.Worker.StopTimeout, Connect: w.connectAgain, Changes: w.options.answering,
-		Explain: w.health.Explain,
+		Explain: func(err error) error { return w.health.Explain(err) },
 		Log:     w.options.log, Meter: w.options.meter,
 	}
 }

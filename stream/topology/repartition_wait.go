@@ -58,7 +58,7 @@ func (r *Repartition) await(ctx context.Context, step Step, total int, look func
 func (r *Repartition) insist(ctx context.Context, try func(context.Context) error) error {
 	for began := time.Now(); ; {
 		err := try(ctx)
-		if err == nil || errors.Is(err, ErrRefused) || jsapi.Classify(err) == jsapi.Final || errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err == nil || errors.Is(err, ErrRefused) || jsapi.Classify(err).IsFinal() || errors.Is(err, jetstream.ErrStreamNotFound) {
 			return err
 		}
 		if wait.Ended(ctx) || time.Since(began) > r.wait {

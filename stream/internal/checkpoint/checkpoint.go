@@ -65,7 +65,7 @@ func (p Position) Undone(updates string, created time.Time) jsapi.MessageRequest
 // there if a publisher names that subject for the answer.
 type Checkpoint struct {
 	wire.Checkpoint
-	At       uint64    // of the checkpoint message, 0 for none
+	At       uint64    // sequence of the checkpoint message, 0 for none
 	Revision uint64    // sequence of the newest message on the subject, which the next checkpoint replaces; 0 for none
 	StoredAt time.Time // when the server stored the checkpoint
 	Foreign  error     // why the newest message is no checkpoint of a worker, nil if it is this one
@@ -148,8 +148,8 @@ func (c Store) Has(ctx context.Context, partition deployment.Partition) (bool, e
 	return found.At > 0, err
 }
 
-// Read returns the newest checkpoint of a partition that a worker wrote. Its sequence is
-// 0 if there is none.
+// Read returns the newest checkpoint of a partition that a worker wrote. Its At is 0 if
+// there is none.
 func (c Store) Read(ctx context.Context, partition deployment.Partition) (Checkpoint, error) {
 	subject := partition.Checkpoint(c.subjects)
 	newest, err := c.deliveries.Get(ctx, jsapi.MessageRequest{LastSubject: subject})
@@ -216,7 +216,7 @@ func (c Store) Write(ctx context.Context, partition deployment.Partition, revisi
 	if err == nil {
 		return Checkpoint{Checkpoint: next, At: ack.Sequence, Revision: ack.Sequence}, nil
 	}
-	if jsapi.Classify(err) != jsapi.Undecided {
+	if !jsapi.Classify(err).IsOpen() {
 		return Checkpoint{}, err
 	}
 	return c.written(ctx, partition, next.Commit, err)

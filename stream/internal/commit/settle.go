@@ -46,7 +46,7 @@ func (c *batcher) again(ctx context.Context, g *group) batchpublish.Outcome {
 // settle reads where the partitions of g stand. It returns true where g landed or
 // nothing is left of it, and takes the partitions out of g that are lost.
 func (c *batcher) settle(ctx context.Context, g *group, cause error) bool {
-	if verdict := jsapi.Classify(cause); verdict != jsapi.Refused && verdict != jsapi.Undecided {
+	if verdict := jsapi.Classify(cause); verdict != jsapi.Refused && !verdict.IsOpen() {
 		return false
 	}
 	current, err := c.read(ctx, g)

@@ -12,7 +12,7 @@ import (
 // Verdict is what an error of a request to the server means for whoever made it.
 type Verdict int
 
-// The verdicts. Nothing is done of a request but for one that is undecided.
+// The verdicts. Nothing is done of a request, unless its outcome is unknown.
 const (
 	Undecided    Verdict = iota // the server has not answered: the request may be done or not
 	Refused                     // the newest message on a subject is not the one expected
@@ -22,7 +22,8 @@ const (
 	Offline                     // every server that has the stream is away
 	UnknownBatch                // the batch of fast ingest is not open
 	FastDisabled                // the stream takes no batches of fast ingest, and has ended those that were open
-	Final                       // the request or the credentials are at fault: the answer stays the same
+	Denied                      // the server does not let this client in; the request may be done or not
+	Final                       // the request is at fault: the answer stays the same
 	Passing                     // another try may do better
 )
 
@@ -39,13 +40,21 @@ const (
 
 const clientError = 400 // the status of an answer to a request that is at fault
 
-// Classify returns what err means. It is the one place that decides whether a request
-// may be made again.
+// IsOpen reports whether the outcome of the request is unknown.
+func (v Verdict) IsOpen() bool { return v == Undecided || v == Denied }
+
+// IsFinal reports whether the same request meets the same error each time.
+func (v Verdict) IsFinal() bool {
+	return v == Final || v == Denied || v == UnknownBatch || v == FastDisabled
+}
+
+// Classify returns what err means. It is the one place in which workers and the commands
+// for their streams decide that.
 func Classify(err error) Verdict {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case denied(err):
-		return Final
+		return Denied
 	case !ok:
 		return Undecided
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -35,8 +36,8 @@ func TestClassify(t *testing.T) {
 		"request at fault":        {answer(400, 10052), jsapi.Final},
 		"stream not found":        {answer(404, 10059), jsapi.Passing},
 		"too many requests":       {answer(429, 10167), jsapi.Passing},
-		"credentials refused":     {fmt.Errorf("connect: %w", nats.ErrAuthorization), jsapi.Final},
-		"credentials joined":      {errors.Join(nats.ErrAuthExpired, answer(503, 10008)), jsapi.Final},
+		"credentials refused":     {fmt.Errorf("connect: %w", nats.ErrAuthorization), jsapi.Denied},
+		"credentials joined":      {errors.Join(nats.ErrAuthExpired, answer(503, 10008)), jsapi.Denied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,5 +45,19 @@ func TestClassify(t *testing.T) {
 				t.Errorf("Classify(%v) = %d, want %d", c.err, got, c.want)
 			}
 		})
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	open := []jsapi.Verdict{jsapi.Undecided, jsapi.Denied}
+	final := []jsapi.Verdict{jsapi.UnknownBatch, jsapi.FastDisabled, jsapi.Denied, jsapi.Final}
+	for v := jsapi.Undecided; v <= jsapi.Passing; v++ {
+		if got, want := v.IsOpen(), slices.Contains(open, v); got != want {
+			t.Errorf("Verdict(%d).IsOpen() = %t, want %t", v, got, want)
+		}
+		if got, want := v.IsFinal(), slices.Contains(final, v); got != want {
+			t.Errorf("Verdict(%d).IsFinal() = %t, want %t", v, got, want)
+		}
 	}
 }

@@ -26,19 +26,19 @@ func (r *Reader) reach(ctx context.Context, consumer jetstream.Consumer) error {
 	inbox := r.nc.NewInbox()
 	answers, err := r.nc.SubscribeSync(inbox)
 	if err != nil {
-		return fmt.Errorf("reach the consumer of partition %d: %w", r.Partition, err)
+		return fmt.Errorf("reach the consumer of partition %d: %w", r.Partition.Number, err)
 	}
 	defer answers.Unsubscribe() //nolint:errcheck // The connection may be gone by then.
 	subject := fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", r.Subjects.UpdatesStream(), consumer.CachedInfo().Name)
 	for retry := wait.NewBackOff(); ; {
 		if err := r.nc.PublishRequest(subject, inbox, []byte(noPull)); err != nil {
-			return fmt.Errorf("reach the consumer of partition %d: %w", r.Partition, err)
+			return fmt.Errorf("reach the consumer of partition %d: %w", r.Partition.Number, err)
 		}
 		if answered(ctx, answers, retry.NextBackOff()) {
 			return nil
 		}
 		if wait.Ended(ctx) {
-			return fmt.Errorf("reach the consumer of partition %d: %w", r.Partition, context.Cause(ctx))
+			return fmt.Errorf("reach the consumer of partition %d: %w", r.Partition.Number, context.Cause(ctx))
 		}
 	}
 }
