@@ -42,6 +42,8 @@ func TestSubjects(t *testing.T) {
 		{"StateTransform", s.StateTransform(), "pre-1_x.state.{{wildcard(3)}}.{{wildcard(4)}}"},
 		{"Delivery", s.Delivery(wire.Local, 3, user), "pre-1_x.deliver.local.3.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"AppendDelivery", string(s.AppendDelivery([]byte("x"), wire.Remote, 15, user)), "xpre-1_x.deliver.remote.15.matrix%2Eorg%3A8448.jo%2Eann"},
+		{"DeliveryTo a local user", s.DeliveryTo(user, true, 16), "pre-1_x.deliver.local.5.matrix%2Eorg%3A8448.jo%2Eann"},
+		{"DeliveryTo a remote user", s.DeliveryTo(user, false, 16), "pre-1_x.deliver.remote.7.matrix%2Eorg%3A8448.jo%2Eann"},
 		{"Deliveries", s.Deliveries(), "pre-1_x.deliver.>"},
 		{"DeliveriesTo", s.DeliveriesTo(user.Server()), "pre-1_x.deliver.remote.*.matrix%2Eorg%3A8448.*"},
 		{"DeliveriesFor", s.DeliveriesFor(user), "pre-1_x.deliver.*.*.matrix%2Eorg%3A8448.jo%2Eann"},
