@@ -50,9 +50,7 @@ func TestAnswerThatWasCutShortDoesNotCount(t *testing.T) {
 	}))})
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for range 20 { // A unit that is ready may be staged or not, as it happens.
-		if found, err := w.CarryOn(ended, messages, presence.UserID{}, 0); !errors.Is(err, context.Canceled) {
-			t.Fatalf("a worker that ends has %d deliveries ready, and %v, want no unit", len(found), err)
-		}
+	if found, err := w.CarryOn(ended, messages, presence.UserID{}, 0); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a worker that ends has %d deliveries ready, and %v, want no unit", len(found), err)
 	}
 }
