@@ -12,6 +12,7 @@ import (
 
 const (
 	readTimeout = time.Minute     // bound on reading what a stream holds
+	tryTimeout  = readTimeout / 4 // bound on a try: in a cluster that lost a server, a consumer may stay without a leader
 	readPause   = time.Second     // without a message, after which the consumer is looked at
 	lookTimeout = 5 * time.Second // bound on one look: in a cluster its answer may be lost
 )
@@ -22,22 +23,30 @@ func Stored(tb testing.TB, js jetstream.JetStream, stream, filter string) []jets
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), readTimeout)
 	defer cancel()
+	for {
+		found, err := tryStored(ctx, js, stream, filter)
+		if err == nil {
+			return found
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			tb.Fatalf("read %s, after %d messages: %v", stream, len(found), err)
+		}
+	}
+}
+
+// tryStored reads with a consumer of its own, which the server drops later if it cannot be
+// deleted: it takes 1,000 for each stream.
+func tryStored(ctx context.Context, js jetstream.JetStream, stream, filter string) ([]jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
 	consumer, err := js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: readTimeout,
 	})
 	if err != nil {
-		tb.Fatalf("read %s: %v", stream, err)
+		return nil, err
 	}
-	defer func() { // The server takes 1,000 for each stream.
-		if err := js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name); err != nil {
-			tb.Errorf("end reading %s: %v", stream, err)
-		}
-	}()
 	found, err := readAll(ctx, consumer)
-	if err != nil {
-		tb.Fatalf("read %s, after %d messages: %v", stream, len(found), err)
-	}
-	return found
+	return found, errors.Join(err, js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name))
 }
 
 // readAll returns what is pending for a consumer that nobody has read from. In a
