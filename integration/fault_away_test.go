@@ -1,9 +1,6 @@
 package integration_test
 
 import (
-	"bufio"
-	"io"
-	"net"
 	"regexp"
 	"strings"
 	"syscall"
@@ -222,7 +219,7 @@ func TestFaultOldServer(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			server := natstest.StartProcess(t, natstest.ProcessOptions{Binary: binaries.natsServer})
-			url := pretend(t, strings.TrimPrefix(server.URL(), "nats://"), version)
+			url := pretend(t, server.URL(), version)
 			w := configure(t, url, newLoad(newEffort(t).numbers(t), 10, 2)).start()
 			w.awaitExit(1)
 			w.wantLines(1, "router-worker: nats-server is too old")
@@ -240,45 +237,13 @@ func (w *workerProcess) wantLastWords(text string) {
 	}
 }
 
-// pretend returns the URL of a proxy of the server at address that changes the
-// version in its greeting.
-func pretend(t *testing.T, address, version string) string {
+// pretend returns the URL of a proxy of the server at url that changes the version in what
+// the server says of itself, at first and later.
+func pretend(t *testing.T, url, version string) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go pass(client, address, version)
-		}
-	}()
-	return "nats://" + listener.Addr().String()
-}
-
-var versionPattern = regexp.MustCompile(`"version":"[^"]*"`)
-
-func pass(client net.Conn, address, version string) {
-	defer client.Close()                    //nolint:errcheck // Either side may be first to close.
-	server, err := net.Dial("tcp", address) //nolint:noctx // It ends with the client.
-	if err != nil {
-		return
-	}
-	defer server.Close() //nolint:errcheck // Either side may be first to close.
-	reader := bufio.NewReader(server)
-	greeting, err := reader.ReadString('\n')
-	if err != nil {
-		return
-	}
-	_, _ = io.WriteString(client, versionPattern.ReplaceAllString(greeting, `"version":"`+version+`"`))
-	go func() {
-		defer server.Close() //nolint:errcheck // Ends the copying below.
-		_, _ = io.Copy(server, client)
-	}()
-	_, _ = io.Copy(client, reader)
+	said := regexp.MustCompile(`"version":"[^"]*"`)
+	proxy := &natstest.Proxy{FromServer: func(frame []byte) ([]byte, natstest.Verdict) {
+		return said.ReplaceAll(frame, []byte(`"version":"`+version+`"`)), natstest.Pass
+	}}
+	return proxy.Start(t, url)
 }

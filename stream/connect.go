@@ -80,12 +80,12 @@ func connectOptions(log *slog.Logger) []nats.Option {
 // checkServer returns an error wrapping ErrServerVersion where the server lacks
 // what the router needs, and closes the connection then.
 func checkServer(nc *nats.Conn) error {
-	if jsapi.AtLeast(nc.ConnectedServerVersion(), MinServerVersion) {
+	version := nc.ConnectedServerVersion()
+	if jsapi.AtLeast(version, MinServerVersion) {
 		return nil
 	}
 	defer nc.Close()
-	return fmt.Errorf("%w: %s has version %s, %s or newer is needed",
-		ErrServerVersion, nc.ConnectedAddr(), nc.ConnectedServerVersion(), MinServerVersion)
+	return fmt.Errorf("%w: %s has version %s, %s or newer is needed", ErrServerVersion, nc.ConnectedAddr(), version, MinServerVersion)
 }
 
 // redacted returns url without user names and passwords.
