@@ -129,7 +129,7 @@ func TestSourceDendrite(t *testing.T) {
 	stop(t, p)
 }
 
-// Of two sources one publishes. When it is killed, the other one goes on.
+// One of two sources publishes. If it is killed, the other one takes over.
 func TestSourceDendriteStandsBy(t *testing.T) {
 	t.Parallel()
 	d := withDendrite(t)

@@ -56,7 +56,7 @@ func TestRealDendrite(t *testing.T) {
 	o.want = append(o.want, "unavailable "+o.last())
 	o.putsAndWants(t, 1)
 
-	// Of two sources either is killed and comes back while bob goes on.
+	// Each of two sources is killed and restarted while bob publishes.
 	for i := range sources {
 		o.puts(t, 10)
 		sources[i].signal(syscall.SIGKILL)

@@ -168,7 +168,7 @@ func TestWhatIsNoUpdateHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// Of two processes one publishes, and the other one goes on where the first one ends.
+// One of two processes publishes, and the other one continues where the first one ends.
 func TestAnotherProcessTakesOver(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
